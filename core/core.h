@@ -1,0 +1,285 @@
+/*
+ * core.h: the three structures of the runtime, and what core's files offer each other.
+ *
+ * A goroutine (g) is a slot: the struct is type-stable, it is never given back, so that a late teller, a
+ * stale hold or a walker of the registry may always read its word. The same holds for threads (m): once a
+ * thread has been an m it never exits, it waits to be used again. That is why poisoning a wrong m's
+ * guard is harmless, and why no reference count exists. Rejected: reference counts on g and m (two more
+ * contended words on every suspend), epochs (a stopped goroutine would hold one open).
+ *
+ * Fields are grouped by who writes them.
+ *
+ * Invariants
+ *   I1  A g is RUNNING on at most one m; only from a word whose holds are 0 may it become RUNNING.
+ *   I2  A g's saved context is complete before its word says that it is stopped.
+ *   I3  A g is on at most one queue, and only RUNNABLE ones are.
+ *   I4  No lock is held across arch_switch.
+ *   I5  A pinned or wired g runs on g->pin_m only, and while pin_m has such a g no other runs there.
+ *
+ * The protocol on the word: suspend.h and tests/model/suspend.pml.
+ */
+#ifndef GRASP_CORE_H
+#define GRASP_CORE_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <grasp/runtime.h>
+
+#include "arch.h"
+
+struct gr_m;
+struct gr_p;
+struct gri_module;
+struct gri_labels;
+struct gri_log;
+struct gri_sudog;
+
+#define GRI_CACHE_LINE 64
+
+/* ---- Small things -------------------------------------------------------------------------------- */
+
+/* A broken invariant: prints the sentence and aborts. Always on. */
+#define GR_PANIC(...) gri_panic(__FILE__, __LINE__, __VA_ARGS__)
+_Noreturn void gri_panic(const char *file, int line, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+#define GRI_ASSERT(cond)                                                                           \
+    do {                                                                                           \
+        if (__builtin_expect(!(cond), 0))                                                          \
+            GR_PANIC("%s", #cond);                                                                 \
+    } while (0)
+
+/* A spin lock for a few dozen instructions; the holder is never preempted (runtime code is no safe-point). */
+struct gri_lock {
+    _Atomic(uint32_t) word;
+};
+void gri_lock_slow(struct gri_lock *lock);
+static inline void gri_lock(struct gri_lock *lock)
+{
+    uint32_t expected = 0;
+    /* acquire; pairs with the release in gri_unlock: what the last holder wrote is seen. */
+    if (!atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        gri_lock_slow(lock);
+}
+static inline void gri_unlock(struct gri_lock *lock)
+{
+    /* release; pairs with the acquire in gri_lock. */
+    atomic_store_explicit(&lock->word, 0, memory_order_release);
+}
+
+/* Futex on a private word. timeout_ns < 0: none. Returns 0, -ETIMEDOUT, -EAGAIN or -EINTR. */
+int gri_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t timeout_ns);
+void gri_futex_wake(_Atomic(uint32_t) *word, int count);
+
+/* ---- The word ------------------------------------------------------------------------------------ */
+
+/* state:4 | holds:12 | generation:48 */
+#define GRI_STATE_BITS 4
+#define GRI_HOLD_BITS 12
+#define GRI_HOLD_ONE ((uint64_t)1 << GRI_STATE_BITS)
+#define GRI_GENERATION_ONE ((uint64_t)1 << (GRI_STATE_BITS + GRI_HOLD_BITS))
+_Static_assert(GR_STATES <= 1 << GRI_STATE_BITS, "a state fits its field");
+_Static_assert(GR_HOLDS_MAX < 1 << GRI_HOLD_BITS, "the hold count fits its field");
+
+static inline enum gr_state gri_word_state(uint64_t w)
+{
+    return (enum gr_state)(w & ((1u << GRI_STATE_BITS) - 1));
+}
+static inline unsigned gri_word_holds(uint64_t w)
+{
+    return (unsigned)(w >> GRI_STATE_BITS) & ((1u << GRI_HOLD_BITS) - 1);
+}
+static inline uint64_t gri_word_generation(uint64_t w)
+{
+    return w >> (GRI_STATE_BITS + GRI_HOLD_BITS);
+}
+static inline uint64_t gri_word_make(enum gr_state state, unsigned holds, uint64_t generation)
+{
+    return (uint64_t)state | (uint64_t)holds << GRI_STATE_BITS |
+           generation << (GRI_STATE_BITS + GRI_HOLD_BITS);
+}
+static inline uint64_t gri_word_with_state(uint64_t w, enum gr_state state)
+{
+    return (w & ~(uint64_t)((1u << GRI_STATE_BITS) - 1)) | (uint64_t)state;
+}
+static inline bool gri_state_stopped(enum gr_state s)
+{
+    return s == GR_RUNNABLE || s == GR_SYSCALL || s == GR_WAITING || s == GR_PREEMPTED;
+}
+
+/* ---- Goroutine ----------------------------------------------------------------------------------- */
+
+/* What a blocked goroutine waits for; the slug is gri_wait_name(reason). */
+enum gri_wait {
+    GRI_WAIT_NONE,
+    GRI_WAIT_CHAN_SEND,
+    GRI_WAIT_CHAN_RECV,
+    GRI_WAIT_SELECT,
+    GRI_WAIT_MUTEX,
+    GRI_WAIT_COND,
+    GRI_WAIT_GROUP,
+    GRI_WAIT_SLEEP,
+    GRI_WAIT_POLL,
+    GRI_WAIT_SUSPEND,
+    GRI_WAIT_SYSCALL,
+    GRI_WAITS
+};
+
+enum gri_stop { GRI_STOP_NONE, GRI_STOP_SWITCH, GRI_STOP_CHECK, GRI_STOP_ASYNC };
+
+struct gri_stack {
+    uint8_t *lo, *hi; /* usable: [lo, hi) */
+    bool unguarded;
+    bool large; /* a mapping of its own, not from a slab */
+    size_t map_bytes;
+};
+
+struct gr_g {
+    /* Any thread, by CAS. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) word;
+    _Atomic(struct gr_m *) m;        /* last m that executed it: written by it before its CAS to running */
+    struct gri_lock wait_lock;       /* guards `waiters`; never taken by a word transition */
+    struct gr_hold *waiters;
+    _Atomic(uint32_t) cancel;        /* 1: asked to end; release/acquire with the wake that follows */
+    _Atomic(uint32_t) wake_token;    /* park/unpark: see park.c */
+
+    /* Its owner: the m that runs it, or whoever dequeued it. */
+    _Alignas(GRI_CACHE_LINE) void *ctx_sched; /* SP saved by arch_switch */
+    struct arch_context ctx_syscall;          /* as of syscall entry: a second context, PROTOCOL rule 4 */
+    struct arch_frame *stop_frame;            /* of the entry check or async stop it is in, on its stack */
+    void *stop_vectors;
+    enum gri_stop stop_kind;
+    struct gr_g *queue_next; /* run queue or free list: owned by the queue it is on */
+    struct gri_stack stack;
+    uint64_t guard_bound;    /* SP at or below it: overflow */
+    uint32_t nopreempt;      /* depth; read by the handler on its own thread */
+    uint32_t pinned;         /* explicit pins; foreign.depth counts besides. gri_g_is_pinned */
+    struct gr_m *pin_m;      /* the thread it must run on while pinned or wired */
+    bool wired, is_fresh;
+    int err;                 /* its errno while arch_tls.errno_owned */
+    struct arch_foreign *foreign; /* allocated at the first pinning call */
+    void *asan_fake_stack, *tsan_fiber;
+    int cancel_pending_errno;
+    void (*fn)(void *);
+    void *arg;
+    bool stack_private;
+
+    /* Written by the owner, read by anyone relaxed: shown to people, decides nothing. */
+    _Atomic(uint64_t) id, root, parent;
+    _Atomic(uint64_t) created_ns, created_realtime_ns, wait_since_ns, run_since_ns, cpu_ns;
+    _Atomic(uint64_t) preempts_sync, preempts_async;
+    _Atomic(uint64_t) pc_hint, wait_address;
+    _Atomic(uint32_t) wait_reason; /* enum gri_wait */
+    _Atomic(int32_t) last_m, last_p;
+
+    /* Guarded by meta_lock: read by gr_info. */
+    struct gri_lock meta_lock;
+    struct gri_labels *labels; /* reference counted, immutable */
+    struct gri_module *module;
+    struct gri_log *log; /* reference counted; the root's */
+    char *args;
+    char *result;
+    char name[GR_NAME_MAX + 1];
+    const struct gr_entry *entry;
+    const struct gr_entry *root_entry;
+    bool is_root;
+    int exit_code;
+
+    /* The registry's (registry.c). */
+    struct gr_g *id_next;
+    uint32_t slot;
+};
+
+/* The goroutine that runs on this thread; NULL on system stacks and foreign threads. */
+struct gr_g *gri_self(void);
+
+static inline bool gri_g_is_pinned(const struct gr_g *g)
+{
+    return g->wired || g->pinned > 0 || (g->foreign && g->foreign->depth > 0);
+}
+
+/* From the goroutine itself. While pinned it is stopped and parked with its thread. They nest. */
+void gri_pin(struct gr_g *g);
+void gri_unpin(struct gr_g *g);
+/* Wires the caller to its thread for life. */
+void gri_wire(struct gr_g *g);
+
+/* ---- Blocking: for channels, locks, wrappers ------------------------------------------------------- */
+
+/*
+ * gri_park: the caller waits until gri_unpark(g). Runs commit(g, arg) on the system stack after the
+ * goroutine is WAITING; if it returns false the goroutine goes on at once. The wake may come before commit ends.
+ * Returns nothing: why it was woken is the waker's to leave somewhere.
+ */
+typedef bool gri_commit_fn(struct gr_g *g, void *arg);
+void gri_park(enum gri_wait reason, const void *object, gri_commit_fn *commit, void *arg);
+/* Unlocks a gri_lock as commit: gri_park(reason, obj, gri_commit_unlock, &lock). */
+bool gri_commit_unlock(struct gr_g *g, void *lock);
+/* WAITING -> RUNNABLE and queued. Exactly one call for each park. From any thread, no lock of the g held. */
+void gri_ready(struct gr_g *g);
+
+/*
+ * A cancellable, timed wait: the waiter publishes a gri_waiter, wakers race for it with gri_waiter_win.
+ * cancel: gr_cancel wins it with -ECANCELED, the timer with -ETIMEDOUT.
+ */
+struct gri_waiter {
+    struct gr_g *g;
+    _Atomic(uint32_t) state; /* 0 waiting, 1 won */
+    int result;              /* the winner's, read after waking */
+    struct gri_waiter *next, *prev;
+    struct gri_sudog *which; /* select: the case that won */
+    void *payload;
+};
+/* True for exactly one caller; it then sets result and calls gri_ready(w->g). */
+bool gri_waiter_win(struct gri_waiter *w, int result);
+
+/*
+ * Waits on `w`, until won. commit as for gri_park. deadline_ns: monotonic, 0 none. Registers w for
+ * cancellation and the timer, and unregisters before it returns w->result. The caller must take w off its
+ * own lists if the result is -ETIMEDOUT or -ECANCELED.
+ */
+int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uint64_t deadline_ns,
+             gri_commit_fn *commit, void *arg);
+
+/* Parks until fd is ready; deadline_ns as above. 0, -ETIMEDOUT, -ECANCELED, -EPERM: not pollable (a regular file). */
+int gri_poll_wait(int fd, int poll_events, uint64_t deadline_ns);
+/* The fd is about to be closed: waiters wake with -EBADF. */
+void gri_poll_forget(int fd);
+
+/*
+ * Around code that may block in the kernel. The context is captured in the caller's frame, which must not
+ * return before gri_syscall_exit: so these are a macro and a function. g == NULL: nothing.
+ */
+#define GRI_SYSCALL_ENTER(g)                                                                       \
+    do {                                                                                           \
+        if (g) {                                                                                   \
+            arch_capture(&(g)->ctx_syscall);                                                       \
+            gri_syscall_enter(g);                                                                  \
+        }                                                                                          \
+    } while (0)
+void gri_syscall_enter(struct gr_g *g);
+void gri_syscall_exit(struct gr_g *g);
+
+/* errno of the running goroutine to libc's slot and back; import wrappers call the first on entry. */
+void gri_errno_to_libc(void);
+
+/* ---- Modules, as the rest of core sees them --------------------------------------------------------- */
+
+/* Where `pc` lies, for the handler: async-signal-safe, no lock. GR_REFUSALS: it is a safe-point. */
+enum gr_refusal gri_text_check(uint64_t pc);
+/* The module of a code address, or NULL. Async-signal-safe. */
+struct gri_module *gri_module_of(uint64_t pc);
+const char *gri_module_name(const struct gri_module *module);
+void gri_module_live_add(struct gri_module *module, int delta);
+bool gri_module_wired(const struct gri_module *module);
+/* An entry of a loaded module: 0, -ENOENT (module), -ESRCH (entry). Takes a reference: gri_module_live_add(-1) gives it back. */
+int gri_module_entry(const char *module, const char *entry, struct gri_module **out,
+                     const struct gr_entry **out_entry);
+/* The module "main" of a program built by grasp-cc; does nothing if the program is not one. Called by gr_start. */
+int gri_module_load_main(char *err, size_t err_bytes);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * inspect.h: from a copied goroutine to frames with names and lines.
+ *
+ * Works on copies (struct gr_copy) only, long after the goroutine was let go, by libdw. libdw is not
+ * thread-safe, so all work is done by one thread at a time under one lock: call from a pool thread, never
+ * from an event loop or a goroutine. Rejected: walking frame pointers, wrong at one instruction in fifteen.
+ */
+#ifndef GRASP_INSPECT_H
+#define GRASP_INSPECT_H
+
+#include <grasp/runtime.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GR_FRAMES_MAX 512
+
+struct gr_frame {
+    uint64_t pc;
+    uint64_t offset; /* of pc into the function; 0 for inlined frames */
+    int line;        /* 0: not known */
+    bool inlined;    /* this function was inlined into the next frame's */
+    /* Interned strings, valid for the life of the process; NULL if not known. */
+    const char *function;
+    const char *file;
+    const char *module; /* module name as loaded, or the library's file name */
+};
+
+/*
+ * Unwinds and names the frames of a copy, innermost first. Returns how many were stored (at most max); *truncated says
+ * that there were more or that unwinding broke off. Negative: -ENOMEM.
+ */
+ssize_t gr_unwind(const struct gr_copy *copy, struct gr_frame *frames, size_t max, bool *truncated);
+/* Names one address: the innermost frame only. `exact`: pc is an instruction, not a return address. */
+void gr_symbolise(uint64_t pc, bool exact, struct gr_frame *frame);
+/* Bytes of memory that names and tables take now. */
+size_t gr_inspect_bytes(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
