@@ -47,8 +47,13 @@ struct gr_entry {
  * GR_NOPREEMPT: the goroutine is never stopped inside this function's own instructions. It does not cover
  * what the function calls: use gr_nopreempt_begin and _end for that.
  */
+#ifdef __clang__ /* clones nothing, and warns of the word */
+#define GR_NOPREEMPT                                                                               \
+    __attribute__((noinline, section("gr_nopreempt"), patchable_function_entry(0, 0)))
+#else
 #define GR_NOPREEMPT                                                                               \
     __attribute__((noinline, noclone, section("gr_nopreempt"), patchable_function_entry(0, 0)))
+#endif
 
 /* ---- Goroutines ---------------------------------------------------------------------------------- */
 
