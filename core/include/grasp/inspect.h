@@ -18,7 +18,7 @@ extern "C" {
 
 struct gr_frame {
     uint64_t pc;
-    uint64_t offset; /* of pc into the function; 0 for inlined frames */
+    uint64_t offset; /* of pc into the function; into the module if that is not known; 0 for inlined frames */
     int line;        /* 0: not known */
     bool inlined;    /* this function was inlined into the next frame's */
     /* Interned strings, valid for the life of the process; NULL if not known. */
