@@ -185,6 +185,13 @@ enum gr_hold_state {
     GR_HOLD_RELEASED,
 };
 
+/* C++ has no _Atomic: there it is a plain word of the same layout, to be read through std::atomic_ref or __atomic_load_n. */
+#ifdef __cplusplus
+#define GR_ATOMIC_U32 uint32_t
+#else
+#define GR_ATOMIC_U32 _Atomic(uint32_t)
+#endif
+
 struct gr_hold;
 /* Told once, from a system stack of any thread. Must not block, not call gr_hold_end on others' locks; typically wakes an event loop. */
 typedef void gr_hold_fn(struct gr_hold *hold);
@@ -192,7 +199,7 @@ typedef void gr_hold_fn(struct gr_hold *hold);
 /* Storage of the caller's, zeroed before first use; must stay valid until told and ended. Fields below are read-only. */
 struct gr_hold {
     uint64_t id;               /* goroutine */
-    _Atomic(uint32_t) state;   /* enum gr_hold_state; release by the teller, acquire by readers */
+    GR_ATOMIC_U32 state;       /* enum gr_hold_state; release by the teller, acquire by readers */
     enum gr_safepoint safepoint; /* valid once stopped */
     enum gr_state stopped_in;  /* the goroutine's state when told */
     uint64_t asked_ns, stopped_ns; /* monotonic */
