@@ -65,6 +65,9 @@ uint64_t *arch_guard_slot(void);
 /* A hint to the core that this is a wait loop. Waits are bounded by the clock, never by a count of these. */
 void arch_pause(void);
 
+/* A counter of constant rate, cheap to read, the same on all cores. */
+uint64_t arch_ticks(void);
+
 /* ---- Switching ----------------------------------------------------------------------------------- */
 
 /* Saves the callee-saved state on the stack and SP in *save, then goes on from `to`. */

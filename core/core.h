@@ -36,7 +36,6 @@ struct gr_p;
 struct gri_module;
 struct gri_labels;
 struct gri_log;
-struct gri_sudog;
 
 #define GRI_CACHE_LINE 64
 
@@ -52,11 +51,15 @@ _Noreturn void gri_panic(const char *file, int line, const char *fmt, ...)
             GR_PANIC("%s", #cond);                                                                 \
     } while (0)
 
-/* A spin lock for a few dozen instructions; the holder is never preempted (runtime code is no safe-point). */
+/*
+ * A lock for a few dozen instructions. The holder is never preempted by us (runtime code is no safe-point) but
+ * may be by the kernel, so a waiter spins for a moment and then sleeps. 0 free, 1 held, 2 held and waited for.
+ */
 struct gri_lock {
     _Atomic(uint32_t) word;
 };
 void gri_lock_slow(struct gri_lock *lock);
+void gri_unlock_slow(struct gri_lock *lock);
 static inline void gri_lock(struct gri_lock *lock)
 {
     uint32_t expected = 0;
@@ -67,8 +70,9 @@ static inline void gri_lock(struct gri_lock *lock)
 }
 static inline void gri_unlock(struct gri_lock *lock)
 {
-    /* release; pairs with the acquire in gri_lock. */
-    atomic_store_explicit(&lock->word, 0, memory_order_release);
+    /* release; pairs with the acquire in gri_lock. 2: somebody sleeps on the word. */
+    if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
+        gri_unlock_slow(lock);
 }
 
 /* Futex on a private word. timeout_ns < 0: none. Returns 0, -ETIMEDOUT, -EAGAIN or -EINTR. */
@@ -129,7 +133,8 @@ enum gri_wait {
     GRI_WAITS
 };
 
-enum gri_stop { GRI_STOP_NONE, GRI_STOP_SWITCH, GRI_STOP_CHECK, GRI_STOP_ASYNC };
+/* How it left its thread last: by a call of the runtime, at a check, by a signal. */
+enum gri_stop { GRI_STOP_CALL, GRI_STOP_CHECK, GRI_STOP_ASYNC };
 
 struct gri_stack {
     uint8_t *lo, *hi; /* usable: [lo, hi) */
@@ -144,8 +149,12 @@ struct gr_g {
     _Atomic(struct gr_m *) m;        /* last m that executed it: written by it before its CAS to running */
     struct gri_lock wait_lock;       /* guards `waiters`; never taken by a word transition */
     struct gr_hold *waiters;
-    _Atomic(uint32_t) cancel;        /* 1: asked to end; release/acquire with the wake that follows */
-    _Atomic(uint32_t) wake_token;    /* park/unpark: see park.c */
+    bool pending_listed;             /* under wait_lock: on the monitor's list (suspend.c) */
+    struct gr_g *pending_next;       /* guarded by the monitor's pending lock */
+    _Atomic(uint32_t) cancel;        /* 1: asked to end. Set before meta_lock is taken to find `waiting` */
+    /* Counted by the signal handler and the slow path, relaxed: reported when a suspend times out. */
+    _Atomic(uint64_t) refused[GR_REFUSALS];
+    _Atomic(uint64_t) signals, refused_pc;
 
     /* Its owner: the m that runs it, or whoever dequeued it. */
     _Alignas(GRI_CACHE_LINE) void *ctx_sched; /* SP saved by arch_switch */
@@ -159,25 +168,26 @@ struct gr_g {
     uint32_t nopreempt;      /* depth; read by the handler on its own thread */
     uint32_t pinned;         /* explicit pins; foreign.depth counts besides. gri_g_is_pinned */
     struct gr_m *pin_m;      /* the thread it must run on while pinned or wired */
-    bool wired, is_fresh;
+    bool wired;
     int err;                 /* its errno while arch_tls.errno_owned */
-    struct arch_foreign *foreign; /* allocated at the first pinning call */
+    struct arch_foreign *foreign; /* at the high end of its stack */
     void *asan_fake_stack, *tsan_fiber;
-    int cancel_pending_errno;
     void (*fn)(void *);
     void *arg;
     bool stack_private;
 
     /* Written by the owner, read by anyone relaxed: shown to people, decides nothing. */
     _Atomic(uint64_t) id, root, parent;
-    _Atomic(uint64_t) created_ns, created_realtime_ns, wait_since_ns, run_since_ns, cpu_ns;
+    _Atomic(uint64_t) created_ns, created_realtime_ns, wait_since_ticks, run_since_ticks,
+        cpu_ticks;
     _Atomic(uint64_t) preempts_sync, preempts_async;
     _Atomic(uint64_t) pc_hint, wait_address;
     _Atomic(uint32_t) wait_reason; /* enum gri_wait */
     _Atomic(int32_t) last_m, last_p;
 
-    /* Guarded by meta_lock: read by gr_info. */
+    /* Guarded by meta_lock: read by gr_info and gr_cancel. */
     struct gri_lock meta_lock;
+    struct gri_waiter *waiting; /* what it waits on, while it does */
     struct gri_labels *labels; /* reference counted, immutable */
     struct gri_module *module;
     struct gri_log *log; /* reference counted; the root's */
@@ -230,9 +240,9 @@ struct gri_waiter {
     struct gr_g *g;
     _Atomic(uint32_t) state; /* 0 waiting, 1 won */
     int result;              /* the winner's, read after waking */
-    struct gri_waiter *next, *prev;
-    struct gri_sudog *which; /* select: the case that won */
-    void *payload;
+    void *payload;           /* the winner may leave or take something here before it readies g */
+    uint64_t deadline_ns;    /* monotonic; 0: none */
+    size_t heap_index;       /* in the timer heap, counted from 1; 0: not in it */
 };
 /* True for exactly one caller; it then sets result and calls gri_ready(w->g). */
 bool gri_waiter_win(struct gri_waiter *w, int result);

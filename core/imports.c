@@ -42,8 +42,7 @@ static struct gri_import *find_row(const char *name)
     return bsearch(&key, table, ROWS, sizeof table[0], compare_rows);
 }
 
-/* ---- Where an address lies
- * ------------------------------------------------------------------------- */
+/* ---- Where an address lies ------------------------------------------------------------------- */
 
 #define SPANS_MAX 8
 
@@ -105,8 +104,7 @@ bool gri_import_is_libc(const char *library)
     return strncmp(library, "ld-linux", 8) == 0;
 }
 
-/* ---- The table
- * ------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static void join_wrappers(const struct gri_wrap *wrap)
 {
@@ -169,8 +167,7 @@ bool gri_import_in_runtime(const void *address)
     return (uintptr_t)address >= runtime_span.lo && (uintptr_t)address < runtime_span.hi;
 }
 
-/* ---- Stubs
- * ----------------------------------------------------------------------------------------- */
+/* ---- Stubs ----------------------------------------------------------------------------------- */
 
 /* Which stub a target has: open addressing, twice as many slots as stubs. Guarded by stub_lock. */
 #define STUB_SLOTS (2 * ARCH_STUBS)

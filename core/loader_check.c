@@ -103,8 +103,7 @@ static int check_note(const struct gri_elf *elf, struct gri_module *module, char
     return 0;
 }
 
-/* ---- Imports
- * --------------------------------------------------------------------------------------- */
+/* ---- Imports --------------------------------------------------------------------------------- */
 
 struct imports_state {
     struct gri_module *module;

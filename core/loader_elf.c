@@ -18,8 +18,7 @@
 #define FILE_BYTES_MAX (UINT64_C(1) << 31)
 #define VERSIONS_MAX   4096 /* of all libraries together; glibc has some 60 */
 
-/* ---- Bytes
- * --------------------------------------------------------------------------------------- */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 const void *gri_elf_at_offset(const struct gri_elf *elf, uint64_t offset, uint64_t bytes)
 {
@@ -76,8 +75,7 @@ bool gri_elf_in_segment(const struct gri_elf *elf, uint64_t lo, uint64_t hi, uin
     return false;
 }
 
-/* ---- Opening
- * ------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static int read_bytes(int fd, uint8_t *bytes, size_t size)
 {
@@ -274,8 +272,7 @@ void gri_elf_close(struct gri_elf *elf)
     elf->size = 0;
 }
 
-/* ---- Notes
- * --------------------------------------------------------------------------------------- */
+/* ---- Notes ----------------------------------------------------------------------------------- */
 
 static const void *find_note(const uint8_t *at, uint64_t size, uint64_t align, const char *name,
                              uint32_t type, size_t *bytes)
@@ -324,8 +321,7 @@ const void *gri_elf_note(const struct gri_elf *elf, const char *name, uint32_t t
     return NULL;
 }
 
-/* ---- Symbols and relocations
- * ----------------------------------------------------------------------- */
+/* ---- Symbols and relocations ----------------------------------------------------------------- */
 
 /* Finds the library and the name of version `index`. Both stay NULL if there is none. */
 static int find_version(const struct gri_elf *elf, unsigned index, struct gri_elf_import *import)

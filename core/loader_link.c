@@ -26,8 +26,7 @@ static bool in_span(const struct gri_module *module, const void *at)
     return (uint64_t)at >= module->span_lo && (uint64_t)at < module->span_hi;
 }
 
-/* ---- Verifying
- * ------------------------------------------------------------------------------------- */
+/* ---- Verifying ------------------------------------------------------------------------------- */
 
 static int check_entries(const struct gri_module *module, char *err)
 {
@@ -86,8 +85,7 @@ int gri_loader_verify(struct gri_module *module, char *err)
     return result ? result : check_checks(module, err);
 }
 
-/* ---- Redirecting
- * ----------------------------------------------------------------------------------- */
+/* ---- Redirecting ----------------------------------------------------------------------------- */
 
 struct redirect_state {
     struct gri_module *module;

@@ -33,8 +33,7 @@ static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct gri_lock list_lock;
 static struct gri_module *first, **last = &first; /* list_lock */
 
-/* ---- The list
- * ------------------------------------------------------------------------------------ */
+/* ---- The list -------------------------------------------------------------------------------- */
 
 /* With list_lock or load_lock. */
 static struct gri_module *find(const char *name)
@@ -114,8 +113,7 @@ int gri_module_entry(const char *name, const char *entry_name, struct gri_module
     return -ESRCH;
 }
 
-/* ---- Loading
- * ------------------------------------------------------------------------------------- */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 static bool name_valid(const char *name)
 {
@@ -325,8 +323,7 @@ int gr_module_load(const char *name, const char *path, char *err, size_t err_byt
     return result;
 }
 
-/* ---- The program itself
- * ---------------------------------------------------------------------------- */
+/* ---- The program itself ---------------------------------------------------------------------- */
 
 int gri_module_load_main(char *err, size_t err_bytes)
 {
@@ -368,8 +365,7 @@ int gri_module_load_main(char *err, size_t err_bytes)
     return result;
 }
 
-/* ---- Showing
- * ------------------------------------------------------------------------------------- */
+/* ---- Showing --------------------------------------------------------------------------------- */
 
 /* With list_lock. */
 static void show(const struct gri_module *module, struct gr_module_info *info)

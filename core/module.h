@@ -35,23 +35,20 @@ int gri_load_error(char *err, int error, const char *fmt, ...)
 /* The dlopen handle, for dlsym. */
 void *gri_module_handle(const struct gri_module *module);
 
-/* ---- loader_check.c: the file, before anything of it is mapped
- * ---------------------------------------- */
+/* ---- loader_check.c: the file, before anything of it is mapped ------------------------------- */
 
 /* Whether the file may be loaded, all imports included. Fills note, build_id, wired. 0 or -ENOEXEC.
  */
 int gri_loader_check(const struct gri_elf *elf, struct gri_module *module, bool program, char *err);
 
-/* ---- loader_link.c: the mapped module
- * ------------------------------------------------------------------ */
+/* ---- loader_link.c: the mapped module -------------------------------------------------------- */
 
 /* Meta and entry checks of the mapped module are what the file's note says. 0 or -ENOEXEC. */
 int gri_loader_verify(struct gri_module *module, char *err);
 /* Sends its imports through stubs. 0, -ENOEXEC or -ENOMEM. */
 int gri_loader_redirect(const struct gri_elf *elf, struct gri_module *module, char *err);
 
-/* ---- loader_needs.c
- * --------------------------------------------------------------------------------------- */
+/* ---- loader_needs.c -------------------------------------------------------------------------- */
 
 /* Wires the module if a library that it needs has thread-locals. 0 or -ENOMEM. */
 int gri_loader_needs(const struct gri_elf *elf, struct gri_module *module, char *err);

@@ -15,8 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Lists of ranges
- * ------------------------------------------------------------------------------- */
+/* ---- Lists of ranges ------------------------------------------------------------------------- */
 
 bool gri_text_list_add(struct gri_text_list *list, uint64_t lo, uint64_t hi)
 {
@@ -90,8 +89,7 @@ void gri_text_list_fini(struct gri_text_list *list)
     *list = (struct gri_text_list){NULL, 0, 0};
 }
 
-/* ---- Unwind data
- * ----------------------------------------------------------------------------------- */
+/* ---- Unwind data ----------------------------------------------------------------------------- */
 
 /* DWARF pointer encodings that linkers write. */
 #define ENC_ABSOLUTE       0x00
@@ -270,8 +268,7 @@ int gri_text_unwindable(const struct gri_elf *elf, uint64_t lo, uint64_t hi,
     return 0;
 }
 
-/* ---- The map
- * ----------------------------------------------------------------------------------------- */
+/* ---- The map --------------------------------------------------------------------------------- */
 
 struct module_text {
     uint64_t lo, hi;

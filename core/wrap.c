@@ -71,8 +71,7 @@ void gri_wrap_leave(struct gr_g *g)
     gri_wrap_set_errno(error);
 }
 
-/* ---- Kernel calls
- * -------------------------------------------------------------------------------- */
+/* ---- Kernel calls ---------------------------------------------------------------------------- */
 
 long gri_wrap_raw(long nr, const long args[6])
 {
@@ -118,8 +117,7 @@ long gri_wrap_syscall_likely(struct gr_g *g, long nr, const long args[6])
                                  : gri_wrap_syscall(g, nr, args);
 }
 
-/* ---- Waiting for a descriptor
- * -------------------------------------------------------------------- */
+/* ---- Waiting for a descriptor ---------------------------------------------------------------- */
 
 static uint64_t socket_deadline(int fd, int option)
 {
@@ -176,8 +174,7 @@ size_t gri_wrap_iov_bytes(const struct iovec *iov, int count)
     return total;
 }
 
-/* ---- Time
- * ---------------------------------------------------------------------------------------- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 static uint64_t timespec_ns(const struct timespec *time)
 {
@@ -208,8 +205,7 @@ void gri_wrap_slice(uint64_t deadline_ns, struct timespec *until, bool *last)
     until->tv_nsec = (long)(end % 1000000000u);
 }
 
-/* ---- Call-backs
- * ---------------------------------------------------------------------------------- */
+/* ---- Call-backs ------------------------------------------------------------------------------ */
 
 void gri_wrap_callback_begin(struct gri_callback *callback)
 {

@@ -31,22 +31,17 @@ struct gri_wrap {
     const char *name;
     void (*fn)(void);
 };
-#define GRI_WRAP(name_)                                                                            \
-    {                                                                                              \
-#name_, (void (*)(void))wrap_##name_                                                       \
-    }
-#define GRI_WRAP_AS(name_, fn_)                                                                    \
-    {                                                                                              \
-#name_, (void (*)(void))wrap_##fn_                                                         \
-    }
+/* clang-format off */
+#define GRI_WRAP(name_)         {#name_, (void (*)(void))wrap_##name_}
+#define GRI_WRAP_AS(name_, fn_) {#name_, (void (*)(void))wrap_##fn_}
+/* clang-format on */
 
 /* Each ends with a NULL name. */
 extern const struct gri_wrap gri_wraps_io[], gri_wraps_socket[], gri_wraps_poll[], gri_wraps_time[],
     gri_wraps_file[], gri_wraps_names[], gri_wraps_read[], gri_wraps_print[], gri_wraps_stdio[],
     gri_wraps_lock[], gri_wraps_sync[], gri_wraps_process[], gri_wraps_signal[], gri_wraps_misc[];
 
-/* ---- Entering and leaving
- * -------------------------------------------------------------------------- */
+/* ---- Entering and leaving -------------------------------------------------------------------- */
 
 /* The goroutine that may give way, its errno handed to libc. NULL: none, or it is in a no-preempt
  * section. */
@@ -114,8 +109,7 @@ int gri_wrap_poll_now(int fd, int events);
 /* Regular files, directories, disks: always ready, as poll has it. */
 bool gri_wrap_is_file(int fd);
 
-/* ---- Call-backs of libc into a module
- * ---------------------------------------------------------------- */
+/* ---- Call-backs of libc into a module -------------------------------------------------------- */
 
 /* While libc runs a call-back with its locks held: pinned, not preempted, and out of the system
  * call. */
@@ -127,8 +121,7 @@ struct gri_callback {
 void gri_wrap_callback_begin(struct gri_callback *callback);
 void gri_wrap_callback_end(struct gri_callback *callback);
 
-/* ---- Between the wrap files
- * -------------------------------------------------------------------------- */
+/* ---- Between the wrap files ------------------------------------------------------------------ */
 
 /* As read and write with several buffers; the caller is g. C results. */
 ssize_t gri_wrap_read_vector(struct gr_g *g, int fd, const struct iovec *iov, int count);

@@ -45,8 +45,7 @@ static int await_stream(struct gr_g *g, int fd, int events)
     return 0;
 }
 
-/* ---- Reading and writing
- * ------------------------------------------------------------------------- */
+/* ---- Reading and writing --------------------------------------------------------------------- */
 
 ssize_t gri_wrap_read_vector(struct gr_g *g, int fd, const struct iovec *iov, int count)
 {
@@ -179,8 +178,7 @@ static int wrap_eventfd_write(int fd, eventfd_t value)
     return wrap_write(fd, &value, sizeof value) == (ssize_t)sizeof value ? 0 : -1;
 }
 
-/* ---- Opening and closing
- * ------------------------------------------------------------------------- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 static long open_at(struct gr_g *g, int dir, const char *path, int flags, mode_t mode)
 {
@@ -305,8 +303,7 @@ static void wrap_closefrom(int first)
     closefrom(first);
 }
 
-/* ---- Locks and controls of descriptors
- * ------------------------------------------------------------- */
+/* ---- Locks and controls of descriptors ------------------------------------------------------- */
 
 /* A file lock: tried first, so that a cancelled goroutine still gets a free one. */
 static int wrap_flock(int fd, int operation)
@@ -370,8 +367,7 @@ static int wrap_ioctl(int fd, unsigned long request, ...)
     return GRI_WRAP_BLOCK(g, ioctl(fd, request, arg));
 }
 
-/* ---- Moving data, terminals
- * ------------------------------------------------------------------------ */
+/* ---- Moving data, terminals ------------------------------------------------------------------ */
 
 /* Kernel copies: waits for each side that can be polled, then copies as one system call. */
 static int await_both(struct gr_g *g, int in, int out)

@@ -116,8 +116,7 @@ LOCK(mtx_timedlock, (mtx_t * m, when t), mtx_trylock(m), (int)thrd_busy, mtx_tim
 TRY(mtx_trylock, (mtx_t * m), mtx_trylock(m))
 UNLOCK(mtx_unlock, (mtx_t * m), mtx_unlock(m))
 
-/* ---- Spin locks
- * ------------------------------------------------------------------------------------ */
+/* ---- Spin locks ------------------------------------------------------------------------------ */
 
 /*
  * The holder may be a goroutine that waits for this very processor, so a spinner yields. It is not

@@ -32,8 +32,7 @@
 #include "imports.h"
 #include "module.h"
 
-/* ---- No-preempt
- * ------------------------------------------------------------------------------------ */
+/* ---- No-preempt ------------------------------------------------------------------------------ */
 
 /* Around code that runs call-backs with libc's locks held: stopped nowhere, moved nowhere. */
 static struct gr_g *section_begin(void)
@@ -121,8 +120,7 @@ static int wrap_register_printf_specifier(int spec, printf_function *print,
 SECTION(int, register_printf_modifier, (const wchar_t *modifier), (modifier))
 SECTION(int, register_printf_type, (printf_va_arg_function * fn), (fn))
 
-/* ---- The dynamic loader
- * ------------------------------------------------------------------------------ */
+/* ---- The dynamic loader ---------------------------------------------------------------------- */
 
 /* What dlsym found, as the caller's GOT would have it; NULL with dlerror set if it is refused. */
 static void *redirected(const char *name, void *address)
@@ -166,8 +164,7 @@ static void *wrap_dlvsym(void *handle, const char *name, const char *version)
     return find(handle, name, version, (uint64_t)__builtin_return_address(0));
 }
 
-/* ---- Tables and errno
- * ---------------------------------------------------------------------------- */
+/* ---- Tables and errno ------------------------------------------------------------------------ */
 
 /* setlocale may change a table, so it is asked for at each call; the pointer itself is the
  * process's. */
@@ -189,8 +186,7 @@ static int *wrap___errno_location(void)
     return gr_errno_location();
 }
 
-/* ---- syscall
- * ------------------------------------------------------------------------------------- */
+/* ---- syscall --------------------------------------------------------------------------------- */
 
 /* Kernel calls that change what the runtime relies on in a thread or process. */
 static bool is_refused(long nr)
@@ -277,8 +273,7 @@ static long wrap_syscall(long nr, ...)
     return gri_wrap_result(result);
 }
 
-/* ---- Others that may block
- * ------------------------------------------------------------------------- */
+/* ---- Others that may block ------------------------------------------------------------------- */
 
 GRI_WRAP_SIMPLE(ssize_t, getrandom, (void *buf, size_t n, unsigned flags), (buf, n, flags))
 GRI_WRAP_SIMPLE(int, getentropy, (void *buf, size_t n), (buf, n))

@@ -66,8 +66,7 @@ static const sigset_t *open_mask(const sigset_t *mask, sigset_t *copy)
     return copy;
 }
 
-/* ---- poll
- * ---------------------------------------------------------------------------------------- */
+/* ---- poll ------------------------------------------------------------------------------------ */
 
 static long poll_kernel(struct gr_g *g, struct pollfd *fds, nfds_t count, uint64_t deadline_ns,
                         const sigset_t *mask)
@@ -154,8 +153,7 @@ static int wrap___ppoll_chk(struct pollfd *fds, nfds_t count, const struct times
     return wrap_ppoll(fds, count, timeout, mask);
 }
 
-/* ---- select
- * -------------------------------------------------------------------------------------- */
+/* ---- select ---------------------------------------------------------------------------------- */
 
 /* The kernel overwrites the sets, so every try works on copies of them. */
 struct select_sets {
@@ -267,8 +265,7 @@ static int wrap_select(int count, fd_set *reads, fd_set *writes, fd_set *excepts
     return (int)gri_wrap_result(result);
 }
 
-/* ---- epoll
- * --------------------------------------------------------------------------------------- */
+/* ---- epoll ----------------------------------------------------------------------------------- */
 
 static long epoll_kernel(struct gr_g *g, int fd, struct epoll_event *events, int count,
                          uint64_t deadline_ns, const sigset_t *mask)

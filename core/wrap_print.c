@@ -75,8 +75,7 @@ static int await_output(struct gr_g *g, FILE *f)
     return 0;
 }
 
-/* ---- printf
- * -------------------------------------------------------------------------------------- */
+/* ---- printf ---------------------------------------------------------------------------------- */
 
 static int print_with_handlers(struct gr_g *g, FILE *f, int flag, const char *fmt, va_list args)
 {
@@ -267,8 +266,7 @@ static int wrap___fwprintf_chk(FILE *f, int flag, const wchar_t *fmt, ...)
     return WITH_ARGS(fmt, print_wide(f, flag, fmt, args));
 }
 
-/* ---- Strings, blocks, characters
- * ------------------------------------------------------------------- */
+/* ---- Strings, blocks, characters ------------------------------------------------------------- */
 
 static size_t wrap_fwrite(const void *from, size_t size, size_t count, FILE *f)
 {
@@ -385,8 +383,7 @@ static int wrap_fflush(FILE *f)
     return GRI_WRAP_BLOCK(g, fflush(f));
 }
 
-/* ---- Messages
- * -------------------------------------------------------------------------------------- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
 GRI_WRAP_SIMPLE(int, fcloseall, (void), ())
 

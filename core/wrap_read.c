@@ -90,8 +90,7 @@ static bool refill(struct gr_g *g, FILE *f)
     return true;
 }
 
-/* ---- Characters
- * ---------------------------------------------------------------------------------- */
+/* ---- Characters ------------------------------------------------------------------------------ */
 
 static int get_character(struct gr_g *g, FILE *f)
 {
@@ -173,8 +172,7 @@ static int wrap_getw(FILE *f)
     return GRI_WRAP_BLOCK(g, getw(f));
 }
 
-/* ---- Lines and blocks
- * ---------------------------------------------------------------------------- */
+/* ---- Lines and blocks ------------------------------------------------------------------------ */
 
 /* With the lock: copies up to `room` bytes, through the first `stop` if that is >= 0. Fewer at the
  * end of input. */
@@ -353,8 +351,7 @@ static char *wrap___gets_chk(char *buf, size_t room)
     return GRI_WRAP_BLOCK(g, __gets_chk(buf, room));
 }
 
-/* ---- Wide characters: their buffer is libc's secret, so they wait inside libc
- * ------------------------- */
+/* ---- Wide characters: their buffer is libc's secret, so they wait inside libc ---------------- */
 
 GRI_WRAP_SIMPLE(wint_t, fgetwc, (FILE * f), (f))
 GRI_WRAP_SIMPLE(wint_t, getwchar, (void), ())
@@ -368,8 +365,7 @@ static wchar_t *wrap___fgetws_chk(wchar_t *s, size_t room, int n, FILE *f)
     return wrap_fgetws(s, n, f);
 }
 
-/* ---- scanf
- * --------------------------------------------------------------------------------------- */
+/* ---- scanf ----------------------------------------------------------------------------------- */
 
 /* By their symbols: <stdio.h> gives one of them the name vfscanf, which one depends on the
  * language. */

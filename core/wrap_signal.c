@@ -147,8 +147,7 @@ static int wrap_siginterrupt(int number, int interrupt)
     return (int)gri_wrap_result(result);
 }
 
-/* ---- Waiting
- * ------------------------------------------------------------------------------------- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 static uint32_t signals_taken(void)
 {

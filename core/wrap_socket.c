@@ -17,8 +17,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-/* ---- Receiving
- * ----------------------------------------------------------------------------------- */
+/* ---- Receiving ------------------------------------------------------------------------------- */
 
 static long receive(struct gr_g *g, int fd, struct msghdr *message, int flags)
 {
@@ -170,8 +169,7 @@ static int wrap_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int f
     }
 }
 
-/* ---- Sending
- * ------------------------------------------------------------------------------------- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 /* Sends one piece whole, or fails having sent *done of it. */
 static long send_piece(struct gr_g *g, int fd, const char *at, size_t bytes, int flags,
@@ -296,8 +294,7 @@ static int wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int f
     return (int)done;
 }
 
-/* ---- Connections
- * --------------------------------------------------------------------------------- */
+/* ---- Connections ----------------------------------------------------------------------------- */
 
 static int wrap_accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags)
 {

@@ -90,8 +90,7 @@ static FILE *wrap_freopen(const char *path, const char *mode, FILE *f)
     return GRI_WRAP_BLOCK(g, freopen(path, mode, f));
 }
 
-/* ---- Locks
- * --------------------------------------------------------------------------------------- */
+/* ---- Locks ----------------------------------------------------------------------------------- */
 
 /* The lock belongs to the thread, so whoever holds it is pinned. Pinned first: it may wait on this
  * thread only. */
@@ -139,8 +138,7 @@ static void wrap_funlockfile(FILE *f)
         gri_unpin(g);
 }
 
-/* ---- fopencookie
- * --------------------------------------------------------------------------------- */
+/* ---- fopencookie ----------------------------------------------------------------------------- */
 
 /* What libc calls, with the module's own behind it. Freed when the stream is closed. */
 struct cookie {

@@ -25,8 +25,7 @@
 #include <sys/syscall.h>
 #include <threads.h>
 
-/* ---- Semaphores
- * ---------------------------------------------------------------------------------- */
+/* ---- Semaphores ------------------------------------------------------------------------------ */
 
 static int semaphore_wait(struct gr_g *g, sem_t *sem, uint64_t deadline_ns)
 {
@@ -77,8 +76,7 @@ static int wrap_sem_timedwait(sem_t *sem, const struct timespec *until)
     return wrap_sem_clockwait(sem, CLOCK_REALTIME, until);
 }
 
-/* ---- Conditions
- * ---------------------------------------------------------------------------------- */
+/* ---- Conditions ------------------------------------------------------------------------------ */
 
 /* deadline_ns 0: none. An error number. */
 static int condition_wait(struct gr_g *g, pthread_cond_t *cond, pthread_mutex_t *mutex,
@@ -158,8 +156,7 @@ static int wrap_cnd_timedwait(cnd_t *cond, mtx_t *mutex, const struct timespec *
                                       (pthread_mutex_t *)(void *)mutex, deadline));
 }
 
-/* ---- Joins and barriers
- * ---------------------------------------------------------------------------- */
+/* ---- Joins and barriers ---------------------------------------------------------------------- */
 
 static int join(struct gr_g *g, pthread_t thread, void **value, uint64_t deadline_ns)
 {
@@ -216,8 +213,7 @@ static int wrap_thrd_join(thrd_t thread, int *value)
 
 GRI_WRAP_SIMPLE(int, pthread_barrier_wait, (pthread_barrier_t * barrier), (barrier))
 
-/* ---- System V and POSIX queues
- * ------------------------------------------------------------------- */
+/* ---- System V and POSIX queues --------------------------------------------------------------- */
 
 /* Each is tried in a form that does not wait: no time, or a time that has passed. */
 static int wrap_semtimedop(int id, struct sembuf *ops, size_t count, const struct timespec *timeout)
@@ -309,8 +305,7 @@ static ssize_t wrap_mq_receive(mqd_t queue, char *message, size_t bytes, unsigne
     return wrap_mq_timedreceive(queue, message, bytes, priority, NULL);
 }
 
-/* ---- Asynchronous I/O
- * ------------------------------------------------------------------------------ */
+/* ---- Asynchronous I/O ------------------------------------------------------------------------ */
 
 GRI_WRAP_SIMPLE(int, aio_suspend,
                 (const struct aiocb *const list[], int count, const struct timespec *timeout),

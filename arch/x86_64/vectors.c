@@ -1,0 +1,112 @@
+/*
+ * vectors.c: reads the vector area of a stop back: x87, MXCSR, and the vector registers at their full width.
+ *
+ * Three formats: FXSAVE (512 bytes), standard XSAVE (components at fixed offsets), and XSAVEC's compact one
+ * (components one behind the other in order of their number, as XCOMP_BV says). A component whose bit
+ * is missing in XSTATE_BV was in its initial state, which is zero for all that is shown here.
+ */
+#include "arch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "layout.h"
+#include "frames.h"
+
+#define HEADER 512
+#define EXTENDED 576
+
+enum { COMPONENT_X87 = 0, COMPONENT_SSE = 1, COMPONENT_AVX = 2, COMPONENT_OPMASK = 5, COMPONENT_ZMM_HIGH = 6, COMPONENT_ZMM_UPPER = 7 };
+
+size_t arch_vectors_bytes(void)
+{
+    return arch_vector_bytes;
+}
+
+static uint64_t header_word(const uint8_t *area, unsigned index)
+{
+    uint64_t word;
+
+    memcpy(&word, area + HEADER + 8 * index, 8);
+    return word;
+}
+
+/* Where component `wanted` lies in the area; NULL: in its initial state, or not saved by this format. */
+static const uint8_t *component(const uint8_t *area, unsigned wanted)
+{
+    uint32_t offset = EXTENDED;
+    uint64_t compact;
+
+    if (arch_vector_how == SAVE_FXSAVE || !(header_word(area, 0) >> wanted & 1))
+        return NULL;
+    if (arch_vector_how == SAVE_XSAVE)
+        return area + arch_component_offset[wanted];
+    compact = header_word(area, 1);
+    for (unsigned i = 2; i < wanted; i++) {
+        if (compact >> i & 1)
+            offset += arch_component_size[i];
+    }
+    /* None of these components asks for alignment in the compact format (CPUID 0xD.i ECX bit 1). */
+    return area + offset;
+}
+
+/* Whether the x87 or SSE part of the legacy area was written: XSAVEC skips what is in its initial state. */
+static bool legacy_saved(const uint8_t *area, unsigned wanted)
+{
+    return arch_vector_how == SAVE_FXSAVE || header_word(area, 0) >> wanted & 1;
+}
+
+static void emit_low16(const uint8_t *area, arch_vector_fn *fn, void *arg)
+{
+    static const uint8_t zero[32];
+    const uint8_t *high = component(area, COMPONENT_AVX), *upper = component(area, COMPONENT_ZMM_HIGH);
+    bool has_ymm = arch_vector_mask & XCR0_AVX, has_zmm = arch_vector_mask & XCR0_ZMM_HIGH;
+    char name[8];
+    uint8_t value[64];
+
+    if (arch_vector_how == SAVE_FXSAVE)
+        has_ymm = has_zmm = false;
+    for (unsigned i = 0; i < 16; i++) {
+        memcpy(value, legacy_saved(area, COMPONENT_SSE) ? area + 160 + 16 * i : zero, 16);
+        memcpy(value + 16, high ? high + 16 * i : zero, 16);
+        memcpy(value + 32, upper ? upper + 32 * i : zero, 32);
+        snprintf(name, sizeof name, "%cmm%u", has_zmm ? 'z' : has_ymm ? 'y' : 'x', i);
+        fn(arg, name, value, has_zmm ? 64 : has_ymm ? 32 : 16);
+    }
+}
+
+static void emit_avx512(const uint8_t *area, arch_vector_fn *fn, void *arg)
+{
+    static const uint8_t zero[64];
+    const uint8_t *upper = component(area, COMPONENT_ZMM_UPPER);
+    const uint8_t *masks = component(area, COMPONENT_OPMASK);
+    char name[8];
+
+    for (unsigned i = 0; i < 16; i++) {
+        snprintf(name, sizeof name, "zmm%u", 16 + i);
+        fn(arg, name, upper ? upper + 64 * i : zero, 64);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "k%u", i);
+        fn(arg, name, masks ? masks + 8 * i : zero, 8);
+    }
+}
+
+void arch_vectors_each(const void *vectors, arch_vector_fn *fn, void *arg)
+{
+    static const uint8_t initial_x87[32 + 128] = {0x7f, 0x03};
+    const uint8_t *area = vectors;
+    const uint8_t *x87 = legacy_saved(area, COMPONENT_X87) ? area : initial_x87;
+    char name[8];
+
+    fn(arg, "fcw", x87, 2);
+    fn(arg, "fsw", x87 + 2, 2);
+    fn(arg, "mxcsr", area + 24, 4);
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(name, sizeof name, "st%u", i);
+        fn(arg, name, x87 + 32 + 16 * i, 10);
+    }
+    emit_low16(area, fn, arg);
+    if (arch_vector_how != SAVE_FXSAVE && arch_vector_mask & XCR0_ZMM_UPPER)
+        emit_avx512(area, fn, arg);
+}

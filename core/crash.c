@@ -1,0 +1,147 @@
+/*
+ * crash.c: what is said when a module goes wrong for good: a stack overflow, SIGSEGV and its like.
+ *
+ * Everything here runs in a signal handler or on a nearly full stack, so it only formats into a buffer and
+ * writes. The return addresses are found by scanning the stack for words that point into module text, and
+ * are called what they are: candidates. Then the default action follows.
+ */
+#include "scheduler.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REPORT_BYTES 8192
+#define CANDIDATES_MAX 24
+
+static char crash_dir[256];
+static _Atomic(uint32_t) crashing;
+
+struct report {
+    char text[REPORT_BYTES];
+    size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct report *r, const char *fmt, ...)
+{
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(r->text + r->used, sizeof r->text - r->used, fmt, args);
+    va_end(args);
+    if (n > 0)
+        r->used += (size_t)n;
+    if (r->used >= sizeof r->text)
+        r->used = sizeof r->text - 1;
+}
+
+static void say_address(struct report *r, uint64_t pc)
+{
+    struct gri_module *module = gri_module_of(pc);
+    Dl_info info;
+
+    if (!dladdr((void *)(uintptr_t)pc, &info))
+        say(r, "0x%llx", (unsigned long long)pc);
+    else
+        say(r, "0x%llx %s+0x%llx (%s)", (unsigned long long)pc,
+            info.dli_sname ? info.dli_sname : module ? gri_module_name(module) : info.dli_fname,
+            (unsigned long long)(pc - (uint64_t)(info.dli_sname ? info.dli_saddr : info.dli_fbase)),
+            module ? gri_module_name(module) : info.dli_fname);
+}
+
+static void say_goroutine(struct report *r, const struct gr_g *g, uint64_t sp, uint64_t pc)
+{
+    uint64_t at = (sp + 7) & ~(uint64_t)7;
+    int found = 0;
+
+    say(r, "  goroutine %llu (root %llu, name \"%s\", module %s)\n",
+        (unsigned long long)atomic_load_explicit(&g->id, memory_order_relaxed),
+        (unsigned long long)atomic_load_explicit(&g->root, memory_order_relaxed), g->name,
+        g->module ? gri_module_name(g->module) : "-");
+    say(r, "  sp 0x%llx, stack 0x%llx..0x%llx\n  pc ", (unsigned long long)sp,
+        (unsigned long long)g->stack.lo, (unsigned long long)g->stack.hi);
+    say_address(r, pc);
+    say(r, "\n  words on the stack that point into module code:\n");
+    if (at < (uint64_t)g->stack.lo)
+        at = (uint64_t)g->stack.lo;
+    for (; at + 8 <= (uint64_t)g->stack.hi && found < CANDIDATES_MAX; at += 8) {
+        uint64_t word;
+
+        memcpy(&word, (const void *)at, 8);
+        if (!gri_module_of(word))
+            continue;
+        say(r, "    ");
+        say_address(r, word);
+        say(r, "\n");
+        found++;
+    }
+}
+
+static void publish(const struct report *r)
+{
+    char path[sizeof crash_dir + 32];
+    int fd;
+
+    if (write(STDERR_FILENO, r->text, r->used) < 0 || !crash_dir[0])
+        return;
+    snprintf(path, sizeof path, "%s/crash-%d.txt", crash_dir, (int)getpid());
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd >= 0 && write(fd, r->text, r->used) >= 0)
+        close(fd);
+}
+
+_Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc)
+{
+    struct report r = {.used = 0};
+
+    say(&r, "grasp: stack overflow\n");
+    say_goroutine(&r, g, sp, pc);
+    publish(&r);
+    abort();
+}
+
+static void on_crash(int number, siginfo_t *info, void *ucontext)
+{
+    struct sigaction fallback = {.sa_handler = SIG_DFL};
+    struct gr_g *g = gri_self();
+    uint64_t address = (uint64_t)info->si_addr;
+    struct report r;
+
+    sigaction(number, &fallback, NULL);
+    /* One report: what crashes while it is written goes the default way at once. */
+    if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed))
+        return;
+    r.used = 0;
+    if (g && address >= (uint64_t)g->stack.hi - g->stack.map_bytes && address < (uint64_t)g->stack.lo)
+        say(&r, "grasp: stack overflow: access to 0x%llx in the guard below the stack\n",
+            (unsigned long long)address);
+    else
+        say(&r, "grasp: signal %d (%s), address 0x%llx\n", number, sigabbrev_np(number),
+            (unsigned long long)address);
+    if (g)
+        say_goroutine(&r, g, arch_signal_sp(ucontext), arch_signal_pc(ucontext));
+    else {
+        say(&r, "  no goroutine; pc ");
+        say_address(&r, arch_signal_pc(ucontext));
+        say(&r, "\n");
+    }
+    publish(&r);
+    /* Returning runs the faulting instruction again, now with the default action. */
+}
+
+void gri_crash_init(const char *dir)
+{
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    if (dir)
+        snprintf(crash_dir, sizeof crash_dir, "%s", dir);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        sigaction(numbers[i], &action, NULL);
+}

@@ -1,0 +1,418 @@
+/*
+ * goroutine.c: births and ends: gr_go, spawning a module's entry, results, labels, cancellation.
+ *
+ * A birth fills a slot that nobody else can see as alive (IDLE), gives it an id, makes it RUNNABLE and queues
+ * it. Children inherit the root, the labels and the log of whoever bears them.
+ */
+#include "scheduler.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sanitize.h"
+
+#define STACK_BYTES_MIN ((size_t)64 * 1024)
+#define STACK_BYTES_MAX ((size_t)1 << 30)
+#define GUARD_BOUND_BYTES 4096 /* an entry check leaves so much for what it does not know of */
+
+struct birth {
+    void (*fn)(void *);
+    void *arg;
+    const char *name;
+    const char *const *labels;
+    size_t stack_bytes;
+    bool stack_private;
+    struct gri_module *module; /* with a reference, of a root */
+    const struct gr_entry *entry;
+    char *args; /* owned */
+};
+
+static uint64_t realtime_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The first frame of every goroutine, on its stack. */
+static void goroutine_main(void *arg)
+{
+    struct gr_g *g = arg;
+
+    GRI_ASAN_ARRIVE(NULL, NULL, NULL);
+    if (g->wired)
+        gri_wire(g);
+    if (g->entry)
+        g->exit_code = g->entry->fn(g->args);
+    else
+        g->fn(g->arg);
+    gri_exit_goroutine();
+}
+
+static void set_name(struct gr_g *g, const char *name)
+{
+    size_t n = name ? strnlen(name, GR_NAME_MAX) : 0;
+
+    if (n)
+        memcpy(g->name, name, n);
+    g->name[n] = 0;
+}
+
+static void clear_counters(struct gr_g *g)
+{
+    for (unsigned i = 0; i < GR_REFUSALS; i++)
+        atomic_store_explicit(&g->refused[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&g->signals, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->refused_pc, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->cpu_ticks, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->preempts_sync, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->preempts_async, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->pc_hint, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->wait_reason, GRI_WAIT_NONE, memory_order_relaxed);
+    atomic_store_explicit(&g->last_m, -1, memory_order_relaxed);
+    atomic_store_explicit(&g->last_p, -1, memory_order_relaxed);
+    atomic_store_explicit(&g->cancel, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->m, NULL, memory_order_relaxed);
+}
+
+static void fill_stack(struct gr_g *g)
+{
+    uint8_t *top = g->stack.hi - sizeof *g->foreign;
+
+    g->foreign = (struct arch_foreign *)top;
+    g->foreign->depth = 0;
+    g->guard_bound = (uint64_t)g->stack.lo + GUARD_BOUND_BYTES;
+    g->ctx_sched = arch_stack_init(top, goroutine_main, g);
+    g->asan_fake_stack = NULL;
+    g->tsan_fiber = GRI_TSAN_CREATE();
+}
+
+/* IDLE, ours: everything but what is inherited. */
+static void fill(struct gr_g *g, const struct birth *birth)
+{
+    fill_stack(g);
+    clear_counters(g);
+    g->fn = birth->fn;
+    g->arg = birth->arg;
+    g->stop_kind = GRI_STOP_CALL;
+    g->nopreempt = g->pinned = 0;
+    g->pin_m = NULL;
+    g->err = 0;
+    g->stack_private = birth->stack_private;
+    g->exit_code = 0;
+    g->result = NULL;
+    g->args = birth->args;
+    g->entry = birth->entry;
+    set_name(g, birth->name);
+    atomic_store_explicit(&g->created_realtime_ns, realtime_ns(), memory_order_relaxed);
+}
+
+/* meta_lock of g and of its parent are not both taken: the parent is the caller, which alone changes its labels. */
+static int inherit(struct gr_g *g, struct gr_g *parent, const struct birth *birth)
+{
+    int error = gri_labels_make(&g->labels, parent ? parent->labels : NULL, birth->labels);
+
+    if (error)
+        return error;
+    g->module = birth->module ? birth->module : parent ? parent->module : NULL;
+    if (g->module && !birth->module)
+        gri_module_live_add(g->module, 1);
+    g->wired = g->module && gri_module_wired(g->module);
+    g->root_entry = birth->entry ? birth->entry : parent ? parent->root_entry : NULL;
+    g->log = !birth->entry && parent ? gri_log_ref(parent->log) : NULL;
+    g->is_root = birth->entry || !parent;
+    return 0;
+}
+
+static void set_family(struct gr_g *g, struct gr_g *parent, uint64_t id)
+{
+    bool root = g->is_root;
+
+    atomic_store_explicit(&g->root,
+                          root ? id : atomic_load_explicit(&parent->root, memory_order_relaxed),
+                          memory_order_relaxed);
+    atomic_store_explicit(&g->parent,
+                          parent ? atomic_load_explicit(&parent->id, memory_order_relaxed) : 0,
+                          memory_order_relaxed);
+    if (!g->log)
+        g->log = gri_log_create(id);
+}
+
+static int64_t bear(const struct birth *birth)
+{
+    struct gr_g *parent = birth->entry ? NULL : gri_self();
+    int error = 0;
+    struct gr_g *g = gri_g_alloc(birth->stack_bytes, &error);
+    uint64_t id, w;
+
+    if (!g)
+        return error;
+    fill(g, birth);
+    error = inherit(g, parent, birth);
+    if (error) {
+        w = atomic_load_explicit(&g->word, memory_order_relaxed);
+        /* release; nobody has seen it. */
+        atomic_store_explicit(&g->word, gri_word_with_state(w, GR_DEAD), memory_order_release);
+        gri_g_abandon(g);
+        return error;
+    }
+    /* While IDLE nobody can hold it, so that a stale id of the slot's life before is never walked into. */
+    id = gri_registry_publish(g);
+    set_family(g, parent, id);
+    if (parent && atomic_load_explicit(&parent->cancel, memory_order_relaxed) && !birth->entry)
+        atomic_store_explicit(&g->cancel, 1, memory_order_relaxed);
+    w = atomic_load_explicit(&g->word, memory_order_relaxed);
+    /* acq_rel; release: all of the above is seen by whoever runs, holds or walks it. */
+    while (!atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, GR_RUNNABLE),
+                                                  memory_order_acq_rel, memory_order_relaxed))
+        ;
+    if (g->is_root)
+        gri_event(GR_EVENT_CREATED, id, id, NULL);
+    gri_enqueue(g, true);
+    return (int64_t)id;
+}
+
+/* ---- Public -------------------------------------------------------------------------------------- */
+
+uint64_t gr_go(void (*fn)(void *), void *arg)
+{
+    struct birth birth = {.fn = fn, .arg = arg};
+    int64_t id = fn ? bear(&birth) : 0;
+
+    return id > 0 ? (uint64_t)id : 0;
+}
+
+int64_t gr_go_with(const struct gr_go_opts *opts)
+{
+    struct birth birth;
+
+    if (!opts || !opts->fn ||
+        (opts->stack_bytes &&
+         (opts->stack_bytes < STACK_BYTES_MIN || opts->stack_bytes > STACK_BYTES_MAX)))
+        return -EINVAL;
+    birth = (struct birth){.fn = opts->fn,
+                           .arg = opts->arg,
+                           .name = opts->name,
+                           .labels = opts->labels,
+                           .stack_bytes = opts->stack_bytes,
+                           .stack_private = opts->stack_private};
+    return bear(&birth);
+}
+
+int64_t gr_spawn(const char *module, const char *entry, const char *args_json,
+                 const char *const *labels)
+{
+    struct birth birth = {.labels = labels};
+    int64_t id;
+    int error;
+
+    if (atomic_load_explicit(&gri_draining, memory_order_acquire))
+        return -ECANCELED;
+    if (args_json && strlen(args_json) > GR_ARGS_BYTES_MAX)
+        return -E2BIG;
+    error = gri_module_entry(module, entry, &birth.module, &birth.entry);
+    if (error)
+        return error;
+    birth.name = birth.entry->name;
+    birth.args = strdup(args_json ? args_json : "null");
+    id = birth.args ? bear(&birth) : -ENOMEM;
+    if (id < 0) {
+        free(birth.args);
+        gri_module_live_add(birth.module, -1);
+    }
+    return id;
+}
+
+uint64_t gr_id(void)
+{
+    struct gr_g *g = gri_self();
+
+    return g ? atomic_load_explicit(&g->id, memory_order_relaxed) : 0;
+}
+
+int gr_result(const char *json)
+{
+    struct gr_g *g = gri_self();
+    size_t bytes = json ? strnlen(json, GR_RESULT_BYTES_MAX + 1) : 0;
+    char *copy, *old;
+
+    if (!g)
+        return -EPERM;
+    if (bytes > GR_RESULT_BYTES_MAX)
+        return -E2BIG;
+    if (!json || !gri_json_valid(json, bytes))
+        return -EINVAL;
+    copy = strdup(json);
+    if (!copy)
+        return -ENOMEM;
+    gri_lock(&g->meta_lock);
+    old = g->result;
+    g->result = copy;
+    gri_unlock(&g->meta_lock);
+    free(old);
+    return 0;
+}
+
+int gr_label(const char *key, const char *value)
+{
+    struct gr_g *g = gri_self();
+    const char *pairs[3] = {key, value, NULL};
+    struct gri_labels *labels, *old;
+    int error;
+
+    if (!g)
+        return -EPERM;
+    if (!key)
+        return -EINVAL;
+    error = value ? gri_labels_make(&labels, g->labels, pairs) : gri_labels_without(&labels, g->labels, key);
+    if (error)
+        return error;
+    gri_lock(&g->meta_lock);
+    old = g->labels;
+    g->labels = labels;
+    gri_unlock(&g->meta_lock);
+    gri_labels_unref(old);
+    return 0;
+}
+
+int gr_log(const char *fmt, ...)
+{
+    struct gr_g *g = gri_self();
+    char line[GR_LOG_LINE_MAX];
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    if (n < 0)
+        return -EINVAL;
+    if ((size_t)n >= sizeof line)
+        n = sizeof line - 1;
+    if (g && g->log)
+        gri_log_write(g->log, line, (size_t)n);
+    gri_event(GR_EVENT_LOG, g ? atomic_load_explicit(&g->id, memory_order_relaxed) : 0,
+              g ? atomic_load_explicit(&g->root, memory_order_relaxed) : 0, line);
+    return 0;
+}
+
+/* ---- Cancellation -------------------------------------------------------------------------------- */
+
+_Atomic(uint32_t) gri_draining;
+
+/* g is asked to end; the word says which life of the slot is meant. */
+static void cancel_g(struct gr_g *g, uint64_t word)
+{
+    struct gr_g *wake = NULL;
+    struct gr_m *m;
+
+    gri_lock(&g->meta_lock);
+    if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
+        gri_word_generation(word)) {
+        /*
+         * seq_cst; pairs with the CAS to SYSCALL and the look at the flag in arch_syscall: it sees the flag, or
+         * we see SYSCALL below. Set under meta_lock: park.c's wait_commit sees it or is found.
+         */
+        atomic_store_explicit(&g->cancel, 1, memory_order_seq_cst);
+        if (g->waiting && gri_waiter_win(g->waiting, -ECANCELED))
+            wake = g;
+    }
+    gri_unlock(&g->meta_lock);
+    if (wake) {
+        gri_ready(wake);
+        return;
+    }
+    /* In the kernel: the signal's handler sends it out of arch_syscall. */
+    m = atomic_load_explicit(&g->m, memory_order_acquire);
+    if (m && gri_word_state(atomic_load_explicit(&g->word, memory_order_seq_cst)) == GR_SYSCALL)
+        gri_signal_thread(m);
+}
+
+int gr_cancel(uint64_t id)
+{
+    uint64_t w;
+    struct gr_g *g = gri_registry_find(id, &w);
+
+    if (!g)
+        return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
+    cancel_g(g, w);
+    return 0;
+}
+
+static void cancel_slot(void *arg, struct gr_g *g, uint64_t word)
+{
+    cancel_g(g, word);
+}
+
+void gr_cancel_all(void)
+{
+    atomic_store_explicit(&gri_draining, 1, memory_order_release);
+    gri_registry_each(cancel_slot, NULL);
+}
+
+/* ---- Pinning ------------------------------------------------------------------------------------- */
+
+void gri_pin(struct gr_g *g)
+{
+    g->pinned++;
+}
+
+void gri_unpin(struct gr_g *g)
+{
+    GRI_ASSERT(g->pinned > 0);
+    g->pinned--;
+}
+
+void gri_wire(struct gr_g *g)
+{
+    g->wired = true;
+}
+
+/* ---- gr_suspend ---------------------------------------------------------------------------------- */
+
+static int suspend_any(uint64_t id, uint64_t timeout_ns, gr_suspension *out, bool self)
+{
+    struct gri_hold_slot *slot;
+    int error;
+
+    if (!out)
+        return -EINVAL;
+    slot = gri_hold_slot_take();
+    if (!slot)
+        return -ENOMEM;
+    error = self           ? gri_hold_self(&slot->hold)
+            : !gri_self()  ? gr_hold_wait(&slot->hold, id, timeout_ns)
+                           : gri_hold_by_goroutine(&slot->hold, id, timeout_ns);
+    if (error) {
+        gri_hold_slot_give(slot);
+        return error;
+    }
+    *out = (gr_suspension){slot, slot->serial};
+    return 0;
+}
+
+int gr_suspend(uint64_t id, uint64_t timeout_ns, gr_suspension *out)
+{
+    return suspend_any(id, timeout_ns, out, false);
+}
+
+int gr_suspend_self(gr_suspension *out)
+{
+    int error;
+
+    if (!gri_self())
+        return -EPERM;
+    error = suspend_any(0, 0, out, true);
+    if (!error)
+        gri_mcall(gri_preempt_park, NULL);
+    return error;
+}
+
+int gr_resume(gr_suspension suspension)
+{
+    return gri_hold_slot_end(suspension.record, suspension.serial);
+}

@@ -1,0 +1,371 @@
+/*
+ * info.c: what is shown of a goroutine, alive or ended, and the lists of both.
+ *
+ * Of the living, fields are read without stopping anyone; the generation is read before and after, so that
+ * what is shown is of one life. Roots that ended are kept (the last DEAD_ROOTS), and so are children
+ * (DEAD_CHILDREN), in rings of their own, so that a storm of children does not push out the results.
+ *
+ * Locks: dead_lock guards the rings; g->meta_lock the strings of a living one.
+ */
+#include "scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define DEAD_ROOTS 10000
+#define DEAD_CHILDREN 10000
+
+ssize_t gri_log_copy(struct gri_log *log, uint64_t *from, char *buf, size_t bytes, uint64_t *lost);
+
+struct dead {
+    uint64_t id, root, parent, created_realtime_ns, ended_realtime_ns, cpu_ticks;
+    uint64_t preempts_sync, preempts_async;
+    struct gri_labels *labels;
+    struct gri_log *log;
+    char *result;
+    const struct gr_entry *root_entry;
+    char module[GR_NAME_MAX + 1], name[GR_NAME_MAX + 1];
+    int exit_code, m, p;
+    bool is_root, cancelled;
+};
+
+struct ring {
+    struct dead *slot;
+    size_t capacity;
+    uint64_t count;
+};
+
+static struct gri_lock dead_lock;
+static struct ring roots = {.capacity = DEAD_ROOTS}, children = {.capacity = DEAD_CHILDREN};
+
+static uint64_t load(const _Atomic(uint64_t) *field)
+{
+    /* relaxed: shown to people. */
+    return atomic_load_explicit(field, memory_order_relaxed);
+}
+
+/* ---- The ended ----------------------------------------------------------------------------------- */
+
+static void fill_dead(struct dead *d, struct gr_g *g)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &t);
+    *d = (struct dead){
+        .id = load(&g->id),
+        .root = load(&g->root),
+        .parent = load(&g->parent),
+        .created_realtime_ns = load(&g->created_realtime_ns),
+        .ended_realtime_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec,
+        .cpu_ticks = load(&g->cpu_ticks),
+        .preempts_sync = load(&g->preempts_sync),
+        .preempts_async = load(&g->preempts_async),
+        .root_entry = g->root_entry,
+        .exit_code = g->exit_code,
+        .is_root = g->is_root,
+        .cancelled = atomic_load_explicit(&g->cancel, memory_order_relaxed),
+        .m = atomic_load_explicit(&g->last_m, memory_order_relaxed),
+        .p = atomic_load_explicit(&g->last_p, memory_order_relaxed),
+    };
+    strcpy(d->name, g->name);
+    snprintf(d->module, sizeof d->module, "%s", g->module ? gri_module_name(g->module) : "");
+    gri_lock(&g->meta_lock);
+    d->labels = g->labels;
+    d->log = g->log;
+    d->result = g->result;
+    g->labels = NULL;
+    g->log = NULL;
+    g->result = NULL;
+    gri_unlock(&g->meta_lock);
+}
+
+void gri_dead_keep(struct gr_g *g)
+{
+    struct ring *ring = g->is_root ? &roots : &children;
+    struct gri_module *module = g->module;
+    struct dead fresh, old = {0};
+
+    fill_dead(&fresh, g);
+    gri_lock(&dead_lock);
+    if (!ring->slot)
+        ring->slot = calloc(ring->capacity, sizeof *ring->slot);
+    if (ring->slot) {
+        struct dead *at = &ring->slot[ring->count++ % ring->capacity];
+
+        old = *at;
+        *at = fresh;
+    } else {
+        old = fresh;
+    }
+    gri_unlock(&dead_lock);
+    gri_labels_unref(old.labels);
+    gri_log_unref(old.log);
+    free(old.result);
+    free(g->args);
+    g->args = NULL;
+    gri_event(GR_EVENT_ENDED, fresh.id, fresh.root, NULL);
+    g->module = NULL;
+    if (module)
+        gri_module_live_add(module, -1);
+}
+
+/* dead_lock held. */
+static struct dead *find_dead(uint64_t id)
+{
+    struct ring *rings[2] = {&roots, &children};
+
+    for (unsigned r = 0; r < 2; r++) {
+        uint64_t n = rings[r]->count < rings[r]->capacity ? rings[r]->count : rings[r]->capacity;
+
+        for (uint64_t i = 0; rings[r]->slot && i < n; i++) {
+            if (rings[r]->slot[i].id == id)
+                return &rings[r]->slot[i];
+        }
+    }
+    return NULL;
+}
+
+static void info_of_dead(const struct dead *d, struct gr_info *info)
+{
+    *info = (struct gr_info){
+        .id = d->id,
+        .root = d->root,
+        .parent = d->parent,
+        .state = GR_DEAD,
+        .cancelled = d->cancelled,
+        .cpu_ns = gri_ticks_to_ns(d->cpu_ticks),
+        .created_realtime_ns = d->created_realtime_ns,
+        .ended_realtime_ns = d->ended_realtime_ns,
+        .m = d->m,
+        .p = d->p,
+        .preempts_sync = d->preempts_sync,
+        .preempts_async = d->preempts_async,
+        .exit_reason = d->cancelled ? GR_EXIT_CANCELLED : GR_EXIT_RETURNED,
+        .exit_code = d->exit_code,
+    };
+    strcpy(info->name, d->name);
+    strcpy(info->module, d->module);
+    snprintf(info->entry, sizeof info->entry, "%s", d->root_entry ? d->root_entry->name : "");
+    gri_labels_copy(d->labels, info);
+}
+
+static int missing(uint64_t id)
+{
+    return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
+}
+
+/* ---- The living ---------------------------------------------------------------------------------- */
+
+static void info_strings(struct gr_g *g, struct gr_info *info)
+{
+    gri_lock(&g->meta_lock);
+    strcpy(info->name, g->name);
+    snprintf(info->module, sizeof info->module, "%s", g->module ? gri_module_name(g->module) : "");
+    snprintf(info->entry, sizeof info->entry, "%s", g->root_entry ? g->root_entry->name : "");
+    gri_labels_copy(g->labels, info);
+    gri_unlock(&g->meta_lock);
+}
+
+static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
+{
+    enum gr_state state = gri_word_state(w) == GR_IDLE ? GR_RUNNABLE : gri_word_state(w);
+    uint64_t now = arch_ticks(), cpu = load(&g->cpu_ticks);
+
+    *info = (struct gr_info){
+        .id = load(&g->id),
+        .root = load(&g->root),
+        .parent = load(&g->parent),
+        .state = state,
+        .holds = gri_word_holds(w),
+        .suspended = gri_word_holds(w) > 0 && gri_state_stopped(state),
+        .cancelled = atomic_load_explicit(&g->cancel, memory_order_relaxed),
+        .wired = g->wired,
+        .pinned = gri_g_is_pinned(g),
+        .created_realtime_ns = load(&g->created_realtime_ns),
+        .m = atomic_load_explicit(&g->last_m, memory_order_relaxed),
+        .p = atomic_load_explicit(&g->last_p, memory_order_relaxed),
+        .pc = load(&g->pc_hint),
+        .preempts_sync = load(&g->preempts_sync),
+        .preempts_async = load(&g->preempts_async),
+    };
+    if (state == GR_RUNNING && now > load(&g->run_since_ticks))
+        cpu += now - load(&g->run_since_ticks);
+    info->cpu_ns = gri_ticks_to_ns(cpu);
+    if (state == GR_WAITING || state == GR_SYSCALL) {
+        uint64_t since = load(&g->wait_since_ticks);
+        uint32_t reason = state == GR_SYSCALL
+                              ? GRI_WAIT_SYSCALL
+                              : atomic_load_explicit(&g->wait_reason, memory_order_relaxed);
+
+        snprintf(info->wait_reason, sizeof info->wait_reason, "%s", gri_wait_name(reason));
+        info->wait_ns = now > since ? gri_ticks_to_ns(now - since) : 0;
+        info->wait_address = state == GR_WAITING ? load(&g->wait_address) : 0;
+    }
+    info_strings(g, info);
+}
+
+int gr_info(uint64_t id, struct gr_info *info)
+{
+    uint64_t w, after;
+    struct gr_g *g = gri_registry_find(id, &w);
+    struct dead *d;
+
+    if (g) {
+        info_of_live(g, w, info);
+        /* acquire: the fields above were read before; the same generation: they are of one life. */
+        after = atomic_load_explicit(&g->word, memory_order_acquire);
+        if (gri_word_generation(after) == gri_word_generation(w) && info->id == id)
+            return 0;
+    }
+    gri_lock(&dead_lock);
+    d = find_dead(id);
+    if (d)
+        info_of_dead(d, info);
+    gri_unlock(&dead_lock);
+    return d ? 0 : missing(id);
+}
+
+int gr_info_result(uint64_t id, char **json)
+{
+    struct dead *d;
+    int error = 0;
+
+    *json = NULL;
+    gri_lock(&dead_lock);
+    d = find_dead(id);
+    if (d && d->result) {
+        *json = strdup(d->result);
+        error = *json ? 0 : -ENOMEM;
+    }
+    gri_unlock(&dead_lock);
+    return d ? error : missing(id);
+}
+
+ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint64_t *lost)
+{
+    uint64_t w;
+    struct gr_g *g = gri_registry_find(root, &w);
+    struct gri_log *log = NULL;
+    struct dead *d;
+    ssize_t n;
+
+    if (g) {
+        gri_lock(&g->meta_lock);
+        if (load(&g->id) == root)
+            log = gri_log_ref(g->log);
+        gri_unlock(&g->meta_lock);
+    }
+    if (!log) {
+        gri_lock(&dead_lock);
+        d = find_dead(root);
+        log = d ? gri_log_ref(d->log) : NULL;
+        gri_unlock(&dead_lock);
+    }
+    if (!log)
+        return missing(root);
+    n = gri_log_copy(log, from, buf, bytes, lost);
+    gri_log_unref(log);
+    return n;
+}
+
+/* ---- Lists --------------------------------------------------------------------------------------- */
+
+struct id_list {
+    uint64_t *ids;
+    size_t count, capacity;
+    bool failed;
+};
+
+static void add_id(struct id_list *list, uint64_t id)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 1024;
+        uint64_t *bigger = realloc(list->ids, capacity * sizeof *bigger);
+
+        if (!bigger) {
+            list->failed = true;
+            return;
+        }
+        list->ids = bigger;
+        list->capacity = capacity;
+    }
+    list->ids[list->count++] = id;
+}
+
+static void add_slot(void *arg, struct gr_g *g, uint64_t word)
+{
+    uint64_t id = load(&g->id);
+    uint64_t after = atomic_load_explicit(&g->word, memory_order_acquire);
+
+    if (gri_word_generation(after) == gri_word_generation(word))
+        add_id(arg, id);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void add_dead(struct id_list *list)
+{
+    struct ring *rings[2] = {&roots, &children};
+
+    gri_lock(&dead_lock);
+    for (unsigned r = 0; r < 2; r++) {
+        uint64_t n = rings[r]->count < rings[r]->capacity ? rings[r]->count : rings[r]->capacity;
+
+        for (uint64_t i = 0; rings[r]->slot && i < n; i++)
+            add_id(list, rings[r]->slot[i].id);
+    }
+    gri_unlock(&dead_lock);
+}
+
+static void collect(enum gr_list_what what, struct id_list *list)
+{
+    size_t kept = 0;
+
+    if (what & GR_LIST_LIVE)
+        gri_registry_each(add_slot, list);
+    if (what & GR_LIST_DEAD)
+        add_dead(list);
+    if (list->count == 0)
+        return;
+    qsort(list->ids, list->count, sizeof *list->ids, by_value);
+    /* One that ended between the two walks is in both. */
+    for (size_t i = 0; i < list->count; i++) {
+        if (i == 0 || list->ids[i] != list->ids[kept - 1])
+            list->ids[kept++] = list->ids[i];
+    }
+    list->count = kept;
+}
+
+size_t gr_list(enum gr_list_what what, uint64_t after, uint64_t *ids, size_t max)
+{
+    struct id_list list = {0};
+    size_t count = 0, at = 0;
+
+    collect(what, &list);
+    while (at < list.count && list.ids[at] <= after)
+        at++;
+    while (at < list.count && count < max)
+        ids[count++] = list.ids[at++];
+    free(list.ids);
+    return count;
+}
+
+uint64_t *gr_list_all(size_t *count)
+{
+    struct id_list list = {0};
+
+    collect(GR_LIST_LIVE, &list);
+    if (list.failed) {
+        free(list.ids);
+        list = (struct id_list){0};
+    }
+    *count = list.count;
+    return list.ids;
+}

@@ -1,0 +1,245 @@
+/*
+ * monitor.c: the one thread that never runs goroutines and that nobody can keep from running.
+ *
+ * It sleeps in the poller and does four things when it wakes: fires timers, asks again for pending suspends
+ * (20 to 60 µs apart with jitter, 1 ms after ten milliseconds of refusals), takes processors away from
+ * goroutines that sit in a system call, and ends slices. A slice ends after time_slice_us, or as soon as
+ * something freshly born or woken has waited FRESH_WAIT_NS and the runner has had FRESH_SHARE_NS.
+ *
+ * When no processor is busy and nothing pends it sleeps without a time-out.
+ *
+ * Rejected: a timer signal per thread for slices. It disturbs every goroutine; the poison disturbs only one
+ * that has to go anyway.
+ *
+ * Lock: pending_lock guards the list of goroutines with waiters; under it nothing else is taken.
+ */
+#include "scheduler.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#define TICK_BUSY_NS 250000      /* somebody runs and somebody waits */
+#define TICK_CALM_NS 5000000     /* somebody runs, nobody waits */
+#define FRESH_WAIT_NS 100000
+#define FRESH_SHARE_NS 100000
+#define SYSCALL_GRACE_NS 200000  /* a processor may sit in a system call so long while others wait for one */
+#define RETRY_NS 20000
+#define RETRY_JITTER_NS 40000
+#define RETRY_SLOW_NS 1000000
+#define RETRY_FAST_FOR_NS 10000000
+
+static struct gri_lock pending_lock;
+static struct gr_g *pending_head;
+static _Atomic(uint32_t) pending_count;
+static _Atomic(uint64_t) sleeping_until; /* monotonic; UINT64_MAX: awake, or till poked */
+_Atomic(uint32_t) gri_monitor_calm;
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a == 0 ? b : b == 0 || a < b ? a : b;
+}
+
+/* ---- Pending suspends ---------------------------------------------------------------------------- */
+
+void gri_pending_put(struct gr_g *g)
+{
+    gri_lock(&pending_lock);
+    g->pending_next = pending_head;
+    pending_head = g;
+    /* relaxed: the monitor is poked after this. */
+    atomic_fetch_add_explicit(&pending_count, 1, memory_order_relaxed);
+    gri_unlock(&pending_lock);
+}
+
+/* Visits every goroutine that has waiters. True: some are left. */
+static bool visit_pending(uint64_t now_ns)
+{
+    struct gr_g *list, *keep = NULL, *last = NULL;
+    uint32_t gone = 0;
+
+    if (atomic_load_explicit(&pending_count, memory_order_relaxed) == 0)
+        return false;
+    gri_lock(&pending_lock);
+    list = pending_head;
+    pending_head = NULL;
+    gri_unlock(&pending_lock);
+    while (list) {
+        struct gr_g *g = list;
+
+        list = g->pending_next;
+        if (!gri_pending_visit(g, now_ns)) {
+            gone++;
+            continue;
+        }
+        g->pending_next = keep;
+        keep = g;
+        if (!last)
+            last = g;
+    }
+    gri_lock(&pending_lock);
+    if (keep) {
+        last->pending_next = pending_head;
+        pending_head = keep;
+    }
+    gri_unlock(&pending_lock);
+    return atomic_fetch_sub_explicit(&pending_count, gone, memory_order_relaxed) != gone;
+}
+
+/* ---- Slices and retakes -------------------------------------------------------------------------- */
+
+/* The goroutine on m has to go. */
+static void end_slice(struct gr_m *m)
+{
+    struct gr_g *g = atomic_load_explicit(&m->curg, memory_order_relaxed);
+
+    if (!g)
+        return;
+    /* relaxed: the guard's seq_cst store follows; the slow path loads the guard's word first. */
+    atomic_store_explicit(&m->slice_request, 1, memory_order_relaxed);
+    gri_poison(m);
+    /* A g is a slot: a stale one only gets its counters touched. */
+    gri_send_signal(m, g);
+}
+
+/* A running processor: when to look again because somebody waits for it; 0: nobody does. */
+static uint64_t watch_running(struct gr_p *p, uint64_t now_ticks, bool others_wait)
+{
+    struct gr_m *m = atomic_load_explicit(&p->m, memory_order_relaxed);
+    uint64_t since = atomic_load_explicit(&p->run_since, memory_order_relaxed);
+    uint64_t fresh = atomic_load_explicit(&p->next_since, memory_order_relaxed);
+    uint64_t ran = now_ticks > since ? gri_ticks_to_ns(now_ticks - since) : 0;
+    bool next = atomic_load_explicit(&p->next, memory_order_relaxed) != NULL;
+    bool waits = others_wait || !gri_runq_empty(p);
+
+    if (!m)
+        return waits ? TICK_BUSY_NS : 0;
+    if (p->index >= atomic_load_explicit(&gri_sched.procs, memory_order_relaxed) ||
+        (waits && ran > (uint64_t)atomic_load_explicit(&gri_sched.slice_us, memory_order_relaxed) * 1000) ||
+        (next && ran > FRESH_SHARE_NS && now_ticks > fresh &&
+         gri_ticks_to_ns(now_ticks - fresh) > FRESH_WAIT_NS))
+        end_slice(m);
+    return next ? FRESH_WAIT_NS : waits ? TICK_BUSY_NS : 0;
+}
+
+/* A processor in a system call: taken away if it has been there for long and could be used. */
+static void retake(struct gr_p *p, uint64_t now_ns, bool others_wait)
+{
+    uint64_t tick = atomic_load_explicit(&p->syscall_tick, memory_order_relaxed);
+    uint32_t status = GRI_P_SYSCALL;
+
+    if (tick != p->seen_syscall_tick) {
+        p->seen_syscall_tick = tick;
+        p->seen_syscall_ns = now_ns;
+        return;
+    }
+    if (gri_runq_empty(p) && !others_wait && now_ns - p->seen_syscall_ns < 10 * SYSCALL_GRACE_NS)
+        return;
+    if (now_ns - p->seen_syscall_ns < SYSCALL_GRACE_NS)
+        return;
+    /* acq_rel; pairs with the returning thread's CAS in syscall.c: one of us has it. */
+    if (!atomic_compare_exchange_strong_explicit(&p->status, &status, GRI_P_IDLE,
+                                                 memory_order_acq_rel, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&p->m, NULL, memory_order_relaxed);
+    gri_processor_hand_off(p);
+}
+
+/* Looks at every processor; returns how long it may be before the next look, 0: no need. */
+static uint64_t watch_processors(uint64_t now_ns)
+{
+    /* acquire; pairs with gr_set_procs. All that ever were, since a retired one may still run. */
+    uint64_t now_ticks = arch_ticks();
+    bool others_wait = atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) > 0;
+    uint64_t look = 0;
+    bool busy = false;
+
+    for (uint32_t i = 0; i < GR_PROCS_MAX && gri_sched.p[i]; i++) {
+        struct gr_p *p = gri_sched.p[i];
+        uint32_t status = atomic_load_explicit(&p->status, memory_order_acquire);
+
+        if (status == GRI_P_RUNNING) {
+            busy = true;
+            look = earlier(look, watch_running(p, now_ticks, others_wait));
+        } else if (status == GRI_P_SYSCALL) {
+            busy = true;
+            retake(p, now_ns, others_wait);
+            look = earlier(look, TICK_BUSY_NS);
+        }
+    }
+    if (others_wait)
+        gri_wake_one();
+    return look ? look : busy ? TICK_CALM_NS : 0;
+}
+
+/* ---- The loop ------------------------------------------------------------------------------------ */
+
+/* One round: what to do now, and when to wake (monotonic; 0: when poked). */
+static uint64_t round_of_work(uint64_t *pending_since, uint32_t *seed)
+{
+    uint64_t now = gr_now_ns(), wake = gri_timers_fire(now), tick;
+
+    if (visit_pending(now)) {
+        if (*pending_since == 0)
+            *pending_since = now;
+        *seed = *seed * 1664525u + 1013904223u;
+        wake = earlier(wake, now + (now - *pending_since > RETRY_FAST_FOR_NS
+                                        ? RETRY_SLOW_NS
+                                        : RETRY_NS + (*seed >> 8) % RETRY_JITTER_NS));
+    } else {
+        *pending_since = 0;
+    }
+    tick = watch_processors(now);
+    if (tick && tick < TICK_CALM_NS)
+        atomic_store_explicit(&gri_monitor_calm, 0, memory_order_relaxed); /* we look soon anyway */
+    return tick ? earlier(wake, now + tick) : wake;
+}
+
+static void *monitor_main(void *arg)
+{
+    uint64_t pending_since = 0;
+    uint32_t seed = 1;
+
+    prctl(PR_SET_NAME, "grasp-monitor");
+    prctl(PR_SET_TIMERSLACK, 1);
+    for (;;) {
+        uint64_t wake, now;
+
+        /* seq_cst; pairs with gri_monitor_poke: it sees that we sleep, or we see what it poked for. */
+        atomic_store_explicit(&sleeping_until, UINT64_MAX, memory_order_seq_cst);
+        /* seq_cst; pairs with gri_monitor_work: set before we look. */
+        atomic_store_explicit(&gri_monitor_calm, 1, memory_order_seq_cst);
+        wake = round_of_work(&pending_since, &seed);
+        if (wake)
+            atomic_store_explicit(&sleeping_until, wake, memory_order_seq_cst);
+        now = gr_now_ns();
+        gri_poller_poll(!wake ? -1 : wake > now ? (int64_t)(wake - now) : 0);
+    }
+    return NULL;
+}
+
+void gri_monitor_poke(uint64_t delay_ns)
+{
+    /* seq_cst; pairs with monitor_main. A poke for later than it wakes anyway costs nothing. */
+    if (atomic_load_explicit(&sleeping_until, memory_order_seq_cst) > gr_now_ns() + delay_ns)
+        gri_poller_wake();
+}
+
+int gri_monitor_start(char *err, size_t err_bytes)
+{
+    pthread_t thread;
+    sigset_t all, old;
+    int error;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    error = pthread_create(&thread, NULL, monitor_main, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (error) {
+        snprintf(err, err_bytes, "no thread for the monitor: error %d", error);
+        return -error;
+    }
+    pthread_detach(thread);
+    return 0;
+}

@@ -1,0 +1,216 @@
+/*
+ * park.c: how a goroutine waits and is woken, with a deadline and cancellation.
+ *
+ * gri_park is the bare form: save, become WAITING, run `commit` (which typically unlocks the object's lock),
+ * schedule. gri_wait puts a gri_waiter around it, for which several wakers may race: the object's, the
+ * timer's, the canceller's. The one that wins sets the result and readies the goroutine; the others leave.
+ *
+ * A waiter lives on the goroutine's stack, so a loser must not look at it after the goroutine is gone. Each
+ * kind of waker finds it under a lock that gri_wait takes before it returns: object wakers under the
+ * object's lock, the timer under the heap's, the canceller under the goroutine's meta_lock.
+ * Order of locks: meta_lock, then an object's lock, then the heap's; the wakers take one only.
+ *
+ * Invariants
+ *   W1  A waiter is won exactly once, and its winner calls gri_ready exactly once, after the g is WAITING.
+ *   W2  g->waiting is non-NULL only between the g's becoming WAITING and its return from gri_wait.
+ */
+#include "scheduler.h"
+
+#include <sched.h>
+
+struct park {
+    enum gri_wait reason;
+    const void *object;
+    gri_commit_fn *commit;
+    void *arg;
+};
+
+/* System stack. */
+static void park_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
+{
+    /* On g's stack, which stands still until commit has let a waker in: copied first. */
+    struct park park = *(struct park *)arg;
+    uint64_t w;
+
+    atomic_store_explicit(&g->wait_reason, park.reason, memory_order_relaxed);
+    atomic_store_explicit(&g->wait_address, (uint64_t)park.object, memory_order_relaxed);
+    atomic_store_explicit(&g->wait_since_ticks, m->ticks, memory_order_relaxed);
+    w = atomic_load_explicit(&g->word, memory_order_relaxed);
+    do {
+        GRI_ASSERT(gri_word_state(w) == GR_RUNNING);
+        /* acq_rel; release pairs with readers of a stopped g: its context is saved. */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &g->word, &w, gri_word_with_state(w, GR_WAITING), memory_order_acq_rel,
+        memory_order_relaxed));
+    if (park.commit && !park.commit(g, park.arg))
+        gri_ready(g);
+    if (gri_word_holds(w) > 0)
+        gri_tell(g);
+}
+
+void gri_park(enum gri_wait reason, const void *object, gri_commit_fn *commit, void *arg)
+{
+    struct park park = {reason, object, commit, arg};
+
+    gri_mcall(park_on_system_stack, &park);
+}
+
+bool gri_commit_unlock(struct gr_g *g, void *lock)
+{
+    gri_unlock(lock);
+    return true;
+}
+
+void gri_ready(struct gr_g *g)
+{
+    uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
+
+    do {
+        if (gri_word_state(w) != GR_WAITING)
+            GR_PANIC("goroutine %llu is readied but %s",
+                     (unsigned long long)atomic_load_explicit(&g->id, memory_order_relaxed),
+                     gr_state_name(gri_word_state(w)));
+        /* acq_rel; pairs with claim: what the waker wrote is seen by the woken. */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &g->word, &w, gri_word_with_state(w, GR_RUNNABLE), memory_order_acq_rel,
+        memory_order_acquire));
+    gri_enqueue(g, true);
+}
+
+bool gri_waiter_win(struct gri_waiter *w, int result)
+{
+    uint32_t waiting = 0;
+
+    /* acq_rel; pairs with the other wakers' CAS and with the waiter's own read after it was readied. */
+    if (!atomic_compare_exchange_strong_explicit(&w->state, &waiting, 1, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return false;
+    w->result = result;
+    return true;
+}
+
+struct timed_wait {
+    struct gri_waiter *waiter;
+    gri_commit_fn *commit;
+    void *arg;
+};
+
+/*
+ * System stack, g is WAITING. meta_lock is held throughout: gri_wait takes it before it returns, so that the
+ * waiter stays valid here even when somebody has won it already.
+ */
+static bool wait_commit(struct gr_g *g, void *arg)
+{
+    struct timed_wait wait = *(struct timed_wait *)arg;
+    struct gri_waiter *w = wait.waiter;
+    bool ready = false;
+
+    gri_lock(&g->meta_lock);
+    g->waiting = w;
+    /* relaxed: the canceller set it before it took this lock, or finds `waiting`. */
+    if (atomic_load_explicit(&g->cancel, memory_order_relaxed))
+        ready = gri_waiter_win(w, -ECANCELED);
+    if (wait.commit && !wait.commit(g, wait.arg))
+        ready = gri_waiter_win(w, 0) || ready;
+    if (!ready && w->deadline_ns)
+        gri_timer_add(w);
+    gri_unlock(&g->meta_lock);
+    return !ready;
+}
+
+int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uint64_t deadline_ns,
+             gri_commit_fn *commit, void *arg)
+{
+    struct gr_g *g = gri_self();
+    struct timed_wait wait = {w, commit, arg};
+
+    w->g = g;
+    w->deadline_ns = deadline_ns;
+    w->heap_index = 0;
+    gri_park(reason, object, wait_commit, &wait);
+    gri_lock(&g->meta_lock);
+    g->waiting = NULL;
+    gri_unlock(&g->meta_lock);
+    if (deadline_ns)
+        gri_timer_remove(w);
+    return w->result;
+}
+
+/* ---- Yield and sleep ------------------------------------------------------------------------------- */
+
+static void yield_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
+{
+    uint64_t w = atomic_load_explicit(&g->word, memory_order_relaxed);
+    bool held;
+
+    do {
+        held = gri_word_holds(w) > 0;
+        /* acq_rel; release: the context is saved. */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &g->word, &w, gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNABLE),
+        memory_order_acq_rel, memory_order_relaxed));
+    if (held)
+        gri_tell(g);
+    else
+        gri_enqueue(g, false);
+}
+
+void gr_yield(void)
+{
+    struct gr_g *g = gri_self();
+
+    if (!g) {
+        sched_yield();
+        return;
+    }
+    gri_mcall(yield_on_system_stack, NULL);
+}
+
+int gr_sleep_ns(uint64_t ns)
+{
+    struct gri_waiter w = {0};
+    uint64_t now = gr_now_ns();
+    int result;
+
+    if (!gri_self()) {
+        struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+
+        while (nanosleep(&t, &t) != 0 && errno == EINTR)
+            ;
+        return 0;
+    }
+    if (gr_cancelled())
+        return -ECANCELED;
+    if (ns == 0) {
+        gr_yield();
+        return 0;
+    }
+    result = gri_wait(&w, GRI_WAIT_SLEEP, NULL, now + ns < now ? UINT64_MAX : now + ns, NULL, NULL);
+    return result == -ETIMEDOUT ? 0 : result;
+}
+
+bool gr_cancelled(void)
+{
+    struct gr_g *g = gri_self();
+
+    /* acquire; pairs with gr_cancel. */
+    return g && atomic_load_explicit(&g->cancel, memory_order_acquire);
+}
+
+const char *gri_wait_name(enum gri_wait reason)
+{
+    static const char *const names[GRI_WAITS] = {
+        [GRI_WAIT_NONE] = "",
+        [GRI_WAIT_CHAN_SEND] = "chan send",
+        [GRI_WAIT_CHAN_RECV] = "chan receive",
+        [GRI_WAIT_SELECT] = "select",
+        [GRI_WAIT_MUTEX] = "mutex lock",
+        [GRI_WAIT_COND] = "condition wait",
+        [GRI_WAIT_GROUP] = "wait group",
+        [GRI_WAIT_SLEEP] = "sleep",
+        [GRI_WAIT_POLL] = "poll",
+        [GRI_WAIT_SUSPEND] = "suspend",
+        [GRI_WAIT_SYSCALL] = "syscall"};
+
+    return (unsigned)reason < GRI_WAITS ? names[reason] : "";
+}

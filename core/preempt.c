@@ -1,0 +1,300 @@
+/*
+ * preempt.c: how running code is made to stop: the poisoned guard, the signal, and the checks of both.
+ *
+ * Cooperative first: poison makes the next function entry or import stub of the thread fail its check. The
+ * signal is for code that makes no calls; its handler decides in the interrupted context whether this is a
+ * safe-point and if so rewrites the context, so that the thread calls arch_async_preempt. Either way the
+ * goroutine ends up in gri_preempt_park on the system stack, which looks at the word once more.
+ *
+ * A signal that comes at a bad moment is counted by reason and given up; the monitor sends another while
+ * requests pend. At most one is outstanding for a thread (signal_pending), cleared when it is handled and
+ * when it could not be sent.
+ *
+ * Invariants
+ *   P1  The handler is async-signal-safe: no lock, no allocation, no log, errno kept.
+ *   P2  The off switch gates the sender and the handler.
+ *   P3  Overflow is decided by SP against the goroutine's real bound, never by the guard's value.
+ *   P4  Neither a check nor a signal stops code whose SP is outside the current goroutine's stack.
+ */
+#include "scheduler.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SIGNAL_STACK_EXTRA 16384 /* over what the kernel asks for (AT_MINSIGSTKSZ) */
+
+_Atomic(uint64_t) gri_count_signals, gri_count_resent;
+_Atomic(uint64_t) gri_refused_total[GR_REFUSALS];
+
+/* ---- Asking -------------------------------------------------------------------------------------- */
+
+void gri_poison(struct gr_m *m)
+{
+    /* seq_cst, so that it does not pass the CAS that added the hold; pairs with the slow path's reset and load. */
+    atomic_store_explicit(m->guard, ARCH_GUARD_POISON, memory_order_seq_cst);
+}
+
+static void refuse(struct gr_g *g, enum gr_refusal reason, uint64_t pc)
+{
+    /* relaxed: statistics. */
+    atomic_fetch_add_explicit(&gri_refused_total[reason], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&g->refused[reason], 1, memory_order_relaxed);
+    if (pc)
+        atomic_store_explicit(&g->refused_pc, pc, memory_order_relaxed);
+}
+
+/* Whether the thread used CPU since the signal before was refused: if not it is blocked, and a signal is in vain. */
+static bool thread_advances(struct gr_m *m)
+{
+    struct timespec t;
+    uint64_t now;
+
+    if (clock_gettime(m->cpu_clock, &t) != 0)
+        return true;
+    now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    /* Senders race for this harmlessly: it only decides whether to try. */
+    if (now == __atomic_exchange_n(&m->cpu_at_refusal, now, __ATOMIC_RELAXED))
+        return false;
+    return true;
+}
+
+void gri_send_signal(struct gr_m *m, struct gr_g *g)
+{
+    uint32_t none = 0;
+    bool again = atomic_load_explicit(&g->signals, memory_order_relaxed) > 0;
+
+    if (atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed)) {
+        refuse(g, GR_REFUSED_OFF, 0);
+        return;
+    }
+    /* acq_rel; pairs with the handler's clearing: one signal at a time. */
+    if (!atomic_compare_exchange_strong_explicit(&m->signal_pending, &none, 1, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return;
+    if (!thread_advances(m)) {
+        refuse(g, GR_REFUSED_BLOCKED, 0);
+        atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+        return;
+    }
+    atomic_fetch_add_explicit(&g->signals, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&gri_count_signals, 1, memory_order_relaxed);
+    if (again)
+        atomic_fetch_add_explicit(&gri_count_resent, 1, memory_order_relaxed);
+    if (syscall(SYS_tgkill, getpid(), m->tid, SIGURG) != 0)
+        atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+}
+
+void gri_signal_thread(struct gr_m *m)
+{
+    uint32_t none = 0;
+
+    /* acq_rel as above. If one is on its way it does this job too. */
+    if (atomic_compare_exchange_strong_explicit(&m->signal_pending, &none, 1, memory_order_acq_rel,
+                                                memory_order_relaxed) &&
+        syscall(SYS_tgkill, getpid(), m->tid, SIGURG) != 0)
+        atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+}
+
+/* ---- Being asked --------------------------------------------------------------------------------- */
+
+static bool on_stack_of(const struct gr_g *g, uint64_t sp)
+{
+    return sp >= (uint64_t)g->stack.lo && sp < (uint64_t)g->stack.hi;
+}
+
+/* Whether somebody wants g, which runs on m, to stop. */
+static bool wanted(struct gr_m *m, struct gr_g *g, uint64_t w)
+{
+    return gri_word_holds(w) > 0 ||
+           atomic_load_explicit(&m->slice_request, memory_order_relaxed) != 0;
+}
+
+/* System stack. PROTOCOL's park: held, or its slice is over, or nothing of the kind any more. */
+void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg)
+{
+    uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
+
+    for (;;) {
+        bool held = gri_word_holds(w) > 0;
+
+        GRI_ASSERT(gri_word_state(w) == GR_RUNNING);
+        if (!held && !atomic_load_explicit(&m->slice_request, memory_order_relaxed)) {
+            gri_go_on(m);
+            return;
+        }
+        /* acq_rel; release: what was saved is seen by holders and by the next m. */
+        if (!atomic_compare_exchange_weak_explicit(
+                &g->word, &w, gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNABLE),
+                memory_order_acq_rel, memory_order_acquire))
+            continue;
+        if (held)
+            gri_tell(g);
+        else
+            gri_enqueue_global(g);
+        return;
+    }
+}
+
+/* On the goroutine's stack: saved in `frame`, it gives way. Returns when it may go on. */
+static void stop_here(struct gr_g *g, struct arch_frame *frame, void *vectors, enum gri_stop kind)
+{
+    struct arch_frame *outer_frame = g->stop_frame;
+    void *outer_vectors = g->stop_vectors;
+    enum gri_stop outer_kind = g->stop_kind;
+
+    g->stop_frame = frame;
+    g->stop_vectors = vectors;
+    g->stop_kind = kind;
+    gri_mcall(gri_preempt_park, NULL);
+    g->stop_frame = outer_frame;
+    g->stop_vectors = outer_vectors;
+    g->stop_kind = outer_kind;
+}
+
+/* The slow path of entry checks and import stubs. */
+void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
+{
+    struct arch_regs regs;
+    struct gr_g *g = gri_self();
+    struct gr_m *m;
+    uint64_t w;
+
+    arch_regs_from_frame(&regs, frame, false);
+    if (!g) {
+        /* A foreign thread that was poisoned by mistake, or a system stack: never again until someone asks. */
+        atomic_store_explicit((_Atomic(uint64_t) *)arch_guard_slot(), 0, memory_order_relaxed);
+        return;
+    }
+    if (!on_stack_of(g, regs.sp))
+        return; /* a module's signal handler on its own stack */
+    if (regs.sp - headroom <= g->guard_bound)
+        gri_stack_overflow(g, regs.sp, regs.pc);
+    m = gri_m();
+    /* seq_cst store, then seq_cst load; pairs with suspend's CAS and poison: one of us sees the other. */
+    atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
+    w = atomic_load_explicit(&g->word, memory_order_seq_cst);
+    if (!wanted(m, g, w))
+        return;
+    if (g->nopreempt > 0) {
+        refuse(g, GR_REFUSED_NOPREEMPT, regs.pc);
+        return;
+    }
+    atomic_fetch_add_explicit(&m->preempts_sync, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&g->preempts_sync, 1, memory_order_relaxed);
+    atomic_store_explicit(&g->pc_hint, regs.pc, memory_order_relaxed);
+    stop_here(g, frame, vectors, GRI_STOP_CHECK);
+}
+
+void arch_on_async(struct arch_frame *frame, void *vectors)
+{
+    struct gr_g *g = gri_self();
+    struct gr_m *m = gri_m();
+    struct arch_regs regs;
+
+    arch_regs_from_frame(&regs, frame, true);
+    atomic_fetch_add_explicit(&m->preempts_async, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&g->preempts_async, 1, memory_order_relaxed);
+    atomic_store_explicit(&g->pc_hint, regs.pc, memory_order_relaxed);
+    stop_here(g, frame, vectors, GRI_STOP_ASYNC);
+}
+
+_Noreturn void arch_on_foreign_overflow(void)
+{
+    GR_PANIC("more than %d nested calls of foreign code with call-backs", ARCH_FOREIGN_MAX);
+}
+
+void gr_nopreempt_begin(void)
+{
+    struct gr_g *g = gri_self();
+
+    if (g)
+        g->nopreempt++;
+}
+
+void gr_nopreempt_end(void)
+{
+    struct gr_g *g = gri_self();
+
+    if (!g)
+        return;
+    if (g->nopreempt == 0)
+        GR_PANIC("gr_nopreempt_end without gr_nopreempt_begin");
+    if (--g->nopreempt > 0)
+        return;
+    /* A request that was refused meanwhile is followed now. acquire; pairs with suspend's CAS. */
+    if (wanted(gri_m(), g, atomic_load_explicit(&g->word, memory_order_acquire)))
+        gri_mcall(gri_preempt_park, NULL);
+}
+
+/* ---- The signal ---------------------------------------------------------------------------------- */
+
+/* P1. Why the interrupted code may not be stopped here; GR_REFUSALS: it may. */
+static enum gr_refusal judge(struct gr_m *m, struct gr_g *g, const void *ucontext)
+{
+    uint64_t sp = arch_signal_sp(ucontext);
+
+    if (atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed))
+        return GR_REFUSED_OFF;
+    if (g->nopreempt > 0)
+        return GR_REFUSED_NOPREEMPT;
+    if (!m->p)
+        return GR_REFUSED_NOT_RUNNING;
+    if (!on_stack_of(g, sp) || sp - arch_async_stack_bytes() < (uint64_t)g->stack.lo ||
+        sp < arch_async_stack_bytes())
+        return GR_REFUSED_STACK;
+    return gri_text_check(arch_signal_pc(ucontext));
+}
+
+static void on_preempt_signal(int number, siginfo_t *info, void *ucontext)
+{
+    struct gr_m *m = gri_m();
+    struct gr_g *g;
+    enum gr_refusal reason;
+    uint64_t w;
+
+    if (!m)
+        return;
+    /* release; pairs with the sender's CAS. */
+    atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+    g = atomic_load_explicit(&m->curg, memory_order_relaxed);
+    if (!g)
+        return;
+    if (atomic_load_explicit(&g->cancel, memory_order_relaxed))
+        arch_signal_cancel_syscall(ucontext);
+    w = atomic_load_explicit(&g->word, memory_order_acquire);
+    if (gri_word_state(w) != GR_RUNNING || !wanted(m, g, w))
+        return;
+    reason = judge(m, g, ucontext);
+    if (reason != GR_REFUSALS) {
+        refuse(g, reason, arch_signal_pc(ucontext));
+        return;
+    }
+    arch_signal_inject(ucontext);
+}
+
+int gri_preempt_init(void)
+{
+    struct sigaction action = {.sa_sigaction = on_preempt_signal,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+
+    sigfillset(&action.sa_mask);
+    return sigaction(SIGURG, &action, NULL) == 0 ? 0 : -errno;
+}
+
+void gri_thread_signals_init(struct gr_m *m)
+{
+    size_t bytes = getauxval(AT_MINSIGSTKSZ) + SIGNAL_STACK_EXTRA;
+    stack_t stack = {.ss_size = (bytes + 4095) & ~(size_t)4095};
+    sigset_t none;
+
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) != 0)
+        GR_PANIC("no signal stack for thread %u: errno %d", m->index, errno);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+}

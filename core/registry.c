@@ -1,0 +1,239 @@
+/*
+ * registry.c: goroutine slots, their ids, and how to find or walk them while they come and go.
+ *
+ * Slots are allocated in blocks and never freed; a dead one waits, with its stack, on its processor's free
+ * list or the global one. An id is the next of one sequence and is never used again; a hash with a lock per
+ * bucket maps it to its slot. The walk looks at every slot's word and stops nobody.
+ *
+ * Rejected: an id made of slot and generation. It finds the slot without a hash, but such ids do not grow,
+ * and paging through a list wants ids that do.
+ *
+ * Invariants
+ *   R1  A g in the hash is not DEAD yet and has the id it is found by.
+ *   R2  Blocks are only added, and published by a release store of their count.
+ *
+ * Locks: bucket lock; block_lock (free list, blocks). Neither is taken under the other.
+ */
+#include "scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_SLOTS 256u
+#define BLOCKS_MAX 65536u /* 16.7 million slots */
+#define BUCKETS 65536u
+#define LOCAL_FREE_MAX 128u
+
+static struct gr_g *block[BLOCKS_MAX];
+static _Atomic(uint32_t) block_count;
+static struct gri_lock block_lock;
+static struct gr_g *free_list; /* block_lock */
+static uint32_t block_used = BLOCK_SLOTS;
+
+static struct bucket {
+    struct gri_lock lock;
+    struct gr_g *first;
+} bucket[BUCKETS];
+
+static _Atomic(uint64_t) last_id, live;
+static uint64_t live_max;
+
+void gri_registry_init(uint64_t max_goroutines)
+{
+    uint64_t most = (uint64_t)BLOCKS_MAX * BLOCK_SLOTS;
+
+    live_max = max_goroutines == 0 ? 10000000 : max_goroutines < most ? max_goroutines : most;
+}
+
+uint64_t gri_registry_max(void)
+{
+    return live_max;
+}
+
+uint64_t gri_registry_last_id(void)
+{
+    /* relaxed: an id that is handed out is known to its receiver by other means. */
+    return atomic_load_explicit(&last_id, memory_order_relaxed);
+}
+
+/* ---- Slots --------------------------------------------------------------------------------------- */
+
+/* block_lock held. A slot that never was used. */
+static struct gr_g *new_slot(void)
+{
+    uint32_t count = atomic_load_explicit(&block_count, memory_order_relaxed);
+    struct gr_g *g;
+
+    if (block_used == BLOCK_SLOTS) {
+        struct gr_g *fresh;
+
+        if (count == BLOCKS_MAX)
+            return NULL;
+        fresh = aligned_alloc(GRI_CACHE_LINE, BLOCK_SLOTS * sizeof *fresh);
+        if (!fresh)
+            return NULL;
+        memset(fresh, 0, BLOCK_SLOTS * sizeof *fresh);
+        for (uint32_t i = 0; i < BLOCK_SLOTS; i++)
+            atomic_init(&fresh[i].word, gri_word_make(GR_DEAD, 0, 1));
+        block[count] = fresh;
+        /* release; pairs with the walk's acquire (R2). */
+        atomic_store_explicit(&block_count, ++count, memory_order_release);
+        block_used = 0;
+    }
+    g = &block[count - 1][block_used];
+    g->slot = (count - 1) * BLOCK_SLOTS + block_used++;
+    return g;
+}
+
+static struct gr_g *take_slot(void)
+{
+    struct gr_m *m = gri_m();
+    struct gr_p *p = m ? m->p : NULL;
+    struct gr_g *g;
+
+    if (p && p->free_list) {
+        g = p->free_list;
+        p->free_list = g->queue_next;
+        p->free_count--;
+        return g;
+    }
+    gri_lock(&block_lock);
+    g = free_list;
+    if (g)
+        free_list = g->queue_next;
+    else
+        g = new_slot();
+    gri_unlock(&block_lock);
+    return g;
+}
+
+static void give_slot(struct gr_p *p, struct gr_g *g)
+{
+    if (p && p->free_count < LOCAL_FREE_MAX) {
+        g->queue_next = p->free_list;
+        p->free_list = g;
+        p->free_count++;
+        return;
+    }
+    gri_lock(&block_lock);
+    g->queue_next = free_list;
+    free_list = g;
+    gri_unlock(&block_lock);
+}
+
+struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
+{
+    uint64_t w;
+    struct gr_g *g;
+
+    /* relaxed: a cap, exact because every birth adds first and takes back if it went over. */
+    if (atomic_fetch_add_explicit(&live, 1, memory_order_relaxed) >= live_max) {
+        atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+        *error = -EAGAIN;
+        return NULL;
+    }
+    g = take_slot();
+    *error = -ENOMEM;
+    if (g && g->stack.hi && stack_bytes) { /* it has one of the usual size; another is wanted */
+        give_slot(NULL, g);
+        gri_lock(&block_lock);
+        g = new_slot();
+        gri_unlock(&block_lock);
+    }
+    if (!g || (!g->stack.hi && gri_stack_alloc(&g->stack, stack_bytes) != 0)) {
+        if (g)
+            give_slot(NULL, g);
+        atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+        return NULL;
+    }
+    w = atomic_load_explicit(&g->word, memory_order_relaxed);
+    GRI_ASSERT(gri_word_state(w) == GR_DEAD);
+    GRI_ASSERT(gri_word_holds(w) == 0);
+    GRI_ASSERT(g->waiters == NULL);
+    /* acq_rel: birth is a read-modify-write too, so that release sequences on the word never end. */
+    if (!atomic_compare_exchange_strong_explicit(&g->word, &w, gri_word_with_state(w, GR_IDLE),
+                                                 memory_order_acq_rel, memory_order_relaxed))
+        GR_PANIC("a free slot changed its word");
+    return g;
+}
+
+void gri_g_abandon(struct gr_g *g)
+{
+    if (g->stack.large)
+        gri_stack_free(&g->stack);
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    give_slot(NULL, g);
+}
+
+void gri_g_free(struct gr_m *m, struct gr_g *g)
+{
+    if (g->stack.large)
+        gri_stack_free(&g->stack);
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    give_slot(m->p, g);
+}
+
+/* ---- Ids ----------------------------------------------------------------------------------------- */
+
+uint64_t gri_registry_publish(struct gr_g *g)
+{
+    uint64_t id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
+    struct bucket *b = &bucket[id % BUCKETS];
+
+    atomic_store_explicit(&g->id, id, memory_order_relaxed);
+    gri_lock(&b->lock);
+    g->id_next = b->first;
+    b->first = g;
+    gri_unlock(&b->lock);
+    return id;
+}
+
+void gri_registry_remove(struct gr_g *g)
+{
+    struct bucket *b = &bucket[atomic_load_explicit(&g->id, memory_order_relaxed) % BUCKETS];
+
+    gri_lock(&b->lock);
+    for (struct gr_g **at = &b->first; *at; at = &(*at)->id_next) {
+        if (*at == g) {
+            *at = g->id_next;
+            break;
+        }
+    }
+    gri_unlock(&b->lock);
+}
+
+struct gr_g *gri_registry_find(uint64_t id, uint64_t *word)
+{
+    struct bucket *b = &bucket[id % BUCKETS];
+    struct gr_g *g;
+
+    gri_lock(&b->lock);
+    for (g = b->first; g; g = g->id_next) {
+        if (atomic_load_explicit(&g->id, memory_order_relaxed) == id) {
+            /* acquire; pairs with the birth's CAS. Under the lock it is not removed yet: the word is this life's. */
+            *word = atomic_load_explicit(&g->word, memory_order_acquire);
+            break;
+        }
+    }
+    gri_unlock(&b->lock);
+    return g;
+}
+
+/* ---- Walking ------------------------------------------------------------------------------------- */
+
+void gri_registry_each(gri_slot_fn *fn, void *arg)
+{
+    /* acquire; pairs with new_slot. */
+    uint32_t blocks = atomic_load_explicit(&block_count, memory_order_acquire);
+
+    for (uint32_t b = 0; b < blocks; b++) {
+        for (uint32_t i = 0; i < BLOCK_SLOTS; i++) {
+            struct gr_g *g = &block[b][i];
+            uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
+
+            if (gri_word_state(w) != GR_DEAD && gri_word_state(w) != GR_IDLE)
+                fn(arg, g, w);
+        }
+    }
+}

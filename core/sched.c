@@ -1,0 +1,382 @@
+/*
+ * sched.c: the loop that every worker thread is in, and the two ways between it and a goroutine.
+ *
+ * Into a goroutine: execute() takes a dequeued g, makes it RUNNING if nobody holds it, and switches to its
+ * stack. Out of it: gri_mcall() saves the goroutine and runs a function on the thread's system stack, which
+ * decides what became of the goroutine (waiting, preempted, dead, runnable, or on it goes). So a goroutine's
+ * word never says "stopped" before its registers are in memory (core.h, I2), and everything that changes
+ * words runs on a stack that nobody can hold.
+ *
+ * Rejected: switching from goroutine to goroutine directly. It saves one switch of about 8 ns and means
+ * that "after the goroutine is saved" has no place to run code in.
+ *
+ * Invariants
+ *   L1  The guard slot is 0 or poison while the system stack runs; it is set to the goroutine's bound, seq_cst,
+ *       before the CAS to RUNNING (PROTOCOL: never after; mutant M_RESET_LATE).
+ *   L2  curg is NULL while the system stack runs, except that a g in a system call stays curg.
+ *   L3  errno belongs to the goroutine from the moment it is resumed (errno.c).
+ */
+#include "scheduler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sanitize.h"
+
+struct gri_sched gri_sched;
+
+uint64_t gri_ticks_to_ns(uint64_t ticks)
+{
+    return (uint64_t)((double)ticks / gri_sched.ticks_per_ns);
+}
+
+uint64_t gri_ns_to_ticks(uint64_t ns)
+{
+    return (uint64_t)((double)ns * gri_sched.ticks_per_ns);
+}
+
+/* Noinline, so that no caller keeps a thread's address over a switch. */
+__attribute__((noinline)) struct gr_g *gri_self(void)
+{
+    struct gr_m *m = gri_m();
+
+    /* relaxed: only this thread writes it. */
+    return m ? atomic_load_explicit(&m->curg, memory_order_relaxed) : NULL;
+}
+
+/* ---- Out of a goroutine -------------------------------------------------------------------------- */
+
+/* libc's errno of this thread becomes the goroutine's, unless it has it already. */
+static void errno_take(struct gr_g *g)
+{
+    struct arch_tls *tls = arch_tls_self();
+
+    if (!tls->errno_owned)
+        g->err = *tls->errno_thread;
+}
+
+static void pin_update(struct gr_m *m, struct gr_g *g)
+{
+    bool pinned = gri_g_is_pinned(g);
+
+    m->locked_g = pinned ? g : NULL;
+    g->pin_m = pinned ? m : NULL;
+}
+
+__attribute__((noinline)) void gri_mcall(gri_mcall_fn *fn, void *arg)
+{
+    struct gr_m *m = gri_m();
+    struct gr_g *g = gri_self();
+
+    GRI_ASSERT(g != NULL);
+    errno_take(g);
+    pin_update(m, g);
+    m->mcall_fn = fn;
+    m->mcall_arg = arg;
+    GRI_ASAN_LEAVE(&g->asan_fake_stack, m->asan_stack_lo, m->asan_stack_bytes);
+    GRI_TSAN_SWITCH(m->tsan_fiber);
+    arch_switch(&g->ctx_sched, m->g0_sp);
+    GRI_ASAN_ARRIVE(g->asan_fake_stack, NULL, NULL);
+}
+
+static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
+{
+    uint64_t w = atomic_load_explicit(&g->word, memory_order_relaxed), next;
+
+    m->locked_g = NULL;
+    g->pin_m = NULL;
+    gri_dead_keep(g);
+    gri_registry_remove(g);
+    do {
+        next = gri_word_make(GR_DEAD, 0, gri_word_generation(w) + 1);
+        /* acq_rel; pairs with suspend's CAS: a hold is in `w`, or finds the new generation. */
+    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, next, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    if (gri_word_holds(w) > 0)
+        gri_tell(g);
+    atomic_fetch_add_explicit(&gri_count_ended, 1, memory_order_relaxed);
+    GRI_TSAN_DESTROY(g->tsan_fiber);
+    gri_g_free(m, g);
+}
+
+void gri_exit_goroutine(void)
+{
+    gri_mcall(exit_on_system_stack, NULL);
+    GR_PANIC("a dead goroutine was resumed");
+}
+
+/* ---- Into a goroutine ---------------------------------------------------------------------------- */
+
+/* g is RUNNING and ours, the guard is set. Returns when it has called gri_mcall. */
+static void resume(struct gr_m *m, struct gr_g *g)
+{
+    struct arch_tls *tls = arch_tls_self();
+    uint64_t now;
+
+    tls->errno_goroutine = &g->err;
+    tls->errno_owned = 1;
+    tls->foreign = g->foreign;
+    /* relaxed: read by the monitor for people and heuristics, and by this thread's own handler. */
+    atomic_store_explicit(&g->last_m, (int32_t)m->index, memory_order_relaxed);
+    atomic_store_explicit(&g->last_p, (int32_t)m->p->index, memory_order_relaxed);
+    atomic_store_explicit(&g->run_since_ticks, m->ticks, memory_order_relaxed);
+    atomic_store_explicit(&m->curg, g, memory_order_relaxed);
+    GRI_ASAN_LEAVE(&m->asan_fake_stack, g->stack.lo, (size_t)(g->stack.hi - g->stack.lo));
+    GRI_TSAN_SWITCH(g->tsan_fiber);
+    arch_switch(&m->g0_sp, g->ctx_sched);
+    GRI_ASAN_ARRIVE(m->asan_fake_stack, NULL, NULL);
+    tls->foreign = NULL;
+    atomic_store_explicit(&m->curg, NULL, memory_order_relaxed);
+    /* relaxed: on this stack nothing checks it; a poison that comes now is for a g that has left. */
+    atomic_store_explicit(m->guard, 0, memory_order_relaxed);
+    now = arch_ticks();
+    atomic_store_explicit(&g->cpu_ticks,
+                          atomic_load_explicit(&g->cpu_ticks, memory_order_relaxed) + now - m->ticks,
+                          memory_order_relaxed);
+    m->ticks = now;
+}
+
+/* Makes the dequeued g RUNNING: false if somebody holds it, and it is PREEMPTED now. */
+static bool claim(struct gr_m *m, struct gr_g *g)
+{
+    uint64_t w;
+
+    /* relaxed: only a hint for the monitor's next look. */
+    atomic_store_explicit(&m->slice_request, 0, memory_order_relaxed);
+    /* seq_cst; pairs with the poison in gri_poison: see L1. */
+    atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
+    /* relaxed: a suspender reads it after it read RUNNING, which the CAS below releases. */
+    atomic_store_explicit(&g->m, m, memory_order_relaxed);
+    w = atomic_load_explicit(&g->word, memory_order_acquire);
+    for (;;) {
+        bool held = gri_word_holds(w) > 0;
+
+        GRI_ASSERT(gri_word_state(w) == GR_RUNNABLE);
+        /* acq_rel; pairs with the releasing CAS of whoever made it runnable: its context is seen. */
+        if (atomic_compare_exchange_weak_explicit(
+                &g->word, &w, gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNING),
+                memory_order_acq_rel, memory_order_acquire))
+            return !held;
+    }
+}
+
+void gri_go_on(struct gr_m *m)
+{
+    m->go_on = true;
+}
+
+/* g is RUNNING: may it stay so? Sets the guard anew. */
+static bool may_go_on(struct gr_m *m, struct gr_g *g)
+{
+    /* seq_cst store, then seq_cst load; pairs with suspend's CAS and poison: one of us sees the other. */
+    atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
+    return gri_word_holds(atomic_load_explicit(&g->word, memory_order_seq_cst)) == 0 ||
+           g->nopreempt > 0;
+}
+
+/* Runs g, which is RUNNING and ours, until it has left this thread. Must not touch g after that. */
+static void run(struct gr_m *m, struct gr_g *g)
+{
+    do {
+        resume(m, g);
+        m->go_on = false;
+        m->mcall_fn(m, g, m->mcall_arg);
+        while (m->go_on && !may_go_on(m, g)) {
+            m->go_on = false;
+            gri_preempt_park(m, g, NULL);
+        }
+    } while (m->go_on);
+}
+
+static void execute(struct gr_m *m, struct gr_g *g)
+{
+    struct gr_p *p;
+
+    if (g->pin_m && g->pin_m != m) {
+        gri_thread_hand_to_locked(m, g);
+        return;
+    }
+    if (!claim(m, g)) {
+        atomic_store_explicit(m->guard, 0, memory_order_relaxed);
+        return;
+    }
+    p = m->p;
+    /* relaxed: only the owner writes; the monitor compares. */
+    atomic_store_explicit(&p->tick, atomic_load_explicit(&p->tick, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    if (!p->inherit) /* what comes from the next slot goes on in the slice of its predecessor */
+        atomic_store_explicit(&p->run_since, m->ticks, memory_order_relaxed);
+    run(m, g);
+}
+
+/* ---- Finding work -------------------------------------------------------------------------------- */
+
+#define GLOBAL_EVERY 61      /* so often the global queue goes first, so that local work can't starve it */
+#define SEARCH_NS 20000      /* how long a thread searches before it sleeps */
+#define STEAL_NEXT_NS 5000   /* a goroutine woken by a running one waits so long for its own processor */
+
+static struct gr_g *steal_once(struct gr_m *m)
+{
+    /* relaxed: a processor more or less is found in the next round. */
+    uint32_t procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
+    uint64_t now = arch_ticks(), patience = gri_ns_to_ticks(STEAL_NEXT_NS);
+
+    m->steal_seed = m->steal_seed * 1664525u + 1013904223u;
+    for (uint32_t i = 0; i < procs; i++) {
+        struct gr_p *victim = gri_sched.p[(m->steal_seed + i) % procs];
+        struct gr_g *g;
+        uint64_t since;
+
+        if (!victim || victim == m->p)
+            continue;
+        since = atomic_load_explicit(&victim->next_since, memory_order_relaxed);
+        g = gri_runq_steal(m->p, victim, now > since && now - since > patience);
+        if (g)
+            return g;
+    }
+    return NULL;
+}
+
+/* Looks around for SEARCH_NS, as one of at most half as many threads as are busy. */
+static struct gr_g *search(struct gr_m *m)
+{
+    uint64_t give_up = arch_ticks() + gri_ns_to_ticks(SEARCH_NS);
+    struct gr_g *g;
+
+    if (!m->spinning) {
+        uint32_t procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
+        uint32_t idle = atomic_load_explicit(&gri_sched.idle_p_count, memory_order_relaxed);
+
+        if (2 * atomic_load_explicit(&gri_sched.spinning, memory_order_relaxed) >=
+            (int32_t)(procs - idle))
+            return NULL;
+        m->spinning = true;
+        /* seq_cst; pairs with the load in gri_wake_one: it need not wake another. */
+        atomic_fetch_add_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
+    }
+    do {
+        g = steal_once(m);
+        if (!g)
+            g = gri_global_pop(m->p);
+        if (!g && gri_poller_has_waiters() && gri_poller_poll(0) > 0)
+            g = gri_runq_pop(m->p);
+        if (!g)
+            arch_pause();
+    } while (!g && arch_ticks() < give_up);
+    return g;
+}
+
+static bool work_anywhere(void)
+{
+    uint32_t procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
+
+    if (atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) > 0)
+        return true;
+    for (uint32_t i = 0; i < procs; i++) {
+        if (!gri_runq_empty(gri_sched.p[i]))
+            return true;
+    }
+    return false;
+}
+
+/* m found nothing: gives up its p, looks once more, sleeps. Returns with a p. */
+static void go_idle(struct gr_m *m)
+{
+    struct gr_p *p = gri_processor_release(m);
+
+    gri_processor_idle_put(p);
+    if (m->spinning) {
+        m->spinning = false;
+        atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
+    }
+    /* seq_cst; pairs with the fence in gri_wake_one: it sees an idle p, or we see the work. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (work_anywhere()) {
+        p = gri_processor_idle_get();
+        if (p) {
+            gri_processor_acquire(m, p);
+            m->spinning = true;
+            atomic_fetch_add_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
+            return;
+        }
+    }
+    gri_thread_park(m);
+}
+
+/* A processor beyond `procs` is given up: its queue goes to the global one. */
+static bool retire_processor(struct gr_m *m)
+{
+    struct gr_p *p = m->p;
+    struct gr_g *g;
+
+    if (p->index < atomic_load_explicit(&gri_sched.procs, memory_order_relaxed))
+        return false;
+    while ((g = gri_runq_pop(p)))
+        gri_enqueue_global(g);
+    gri_processor_release(m);
+    gri_processor_idle_put(p);
+    p = gri_processor_idle_get();
+    if (p)
+        gri_processor_acquire(m, p);
+    else
+        gri_thread_park(m);
+    return true;
+}
+
+/* Found something while searching: somebody else should search on if there may be more. */
+static void stop_searching(struct gr_m *m)
+{
+    if (!m->spinning)
+        return;
+    m->spinning = false;
+    if (atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst) == 1)
+        gri_wake_one();
+}
+
+static struct gr_g *find_runnable(struct gr_m *m)
+{
+    struct gr_g *g;
+
+    for (;;) {
+        struct gr_p *p = m->p;
+
+        if (retire_processor(m))
+            continue;
+        if (atomic_load_explicit(&p->tick, memory_order_relaxed) % GLOBAL_EVERY == 0 &&
+            (g = gri_global_pop(p))) {
+            p->inherit = false;
+            break;
+        }
+        if ((g = gri_runq_pop(p)) || (g = gri_global_pop(p)))
+            break;
+        if ((g = search(m))) {
+            p->inherit = false;
+            m->ticks = arch_ticks();
+            break;
+        }
+        go_idle(m);
+        m->ticks = arch_ticks();
+    }
+    stop_searching(m);
+    return g;
+}
+
+_Noreturn void gri_schedule(struct gr_m *m)
+{
+    for (;;) {
+        struct gr_g *g;
+
+        if (m->locked_g) {
+            gri_thread_park_locked(m);
+            g = m->locked_g;
+            m->ticks = arch_ticks();
+        } else {
+            if (!m->p) { /* it came back from a system call and found no processor */
+                gri_thread_park(m);
+                m->ticks = arch_ticks();
+            }
+            g = find_runnable(m);
+        }
+        execute(m, g);
+    }
+}

@@ -1,0 +1,295 @@
+/*
+ * scheduler.h: threads (m), processors (p), and what the scheduler's files offer each other.
+ *
+ * A thread runs a goroutine only while it owns a processor. Each p has a queue of its own; there is one global
+ * queue, a list of idle processors and a list of parked threads. The wake-up rule is Go's: whoever makes a
+ * goroutine runnable wakes one thread if a processor is idle and no thread is searching ("spinning") already;
+ * a thread that stops searching looks once more at every queue before it sleeps. The store of the goroutine
+ * and the load of the counters on one side, the store of the counters and the look at the queues on the
+ * other are separated by seq_cst fences, so that one of the two sees the other (tests/model/litmus.pml, B).
+ *
+ * Rejected: a parked thread per processor (simpler, but then a syscall that ends on a thread without a
+ * processor has no one to hand it over to).
+ *
+ * Invariants
+ *   S1  p->m is the m that owns p, or NULL while it is idle; m->p likewise.
+ *   S2  The local queue is pushed and popped by its owner only; anyone may steal.
+ *   S3  A thread never exits; m structs are never freed. (core.h)
+ *   S4  sched.lock is a leaf: nothing is locked while it is held.
+ */
+#ifndef GRASP_SCHEDULER_H
+#define GRASP_SCHEDULER_H
+
+#include "core.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+#include <time.h>
+
+#define GRI_RUNQ_SLOTS 256u
+#define GRI_THREADS_MAX 100000
+
+enum gri_p_status { GRI_P_IDLE, GRI_P_RUNNING, GRI_P_SYSCALL, GRI_P_DEAD };
+
+struct gr_p {
+    /* Anyone, by CAS: RUNNING <-> SYSCALL by its m, SYSCALL -> IDLE by whoever retakes it. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(uint32_t) status;
+    _Atomic(struct gr_m *) m;
+    uint32_t index;
+    struct gr_p *idle_next; /* sched.lock */
+
+    /* The queue: tail and slots written by the owner, head by the owner and by thieves. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(uint32_t) head;
+    _Atomic(uint32_t) tail;
+    _Atomic(struct gr_g *) next; /* runs before the queue: freshly born or woken */
+    _Atomic(struct gr_g *) slot[GRI_RUNQ_SLOTS];
+
+    /* The owner's; read relaxed by the monitor. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) tick; /* goroutines run so far */
+    _Atomic(uint64_t) run_since;    /* arch_ticks when the present slice began */
+    _Atomic(uint64_t) next_since;   /* arch_ticks when `next` was filled */
+    _Atomic(uint64_t) syscall_tick; /* system calls so far */
+    bool inherit; /* the g popped last came from `next` */
+    struct gr_g *free_list;
+    uint32_t free_count;
+
+    /* The monitor's. */
+    uint64_t seen_syscall_tick, seen_syscall_ns;
+};
+
+typedef void gri_mcall_fn(struct gr_m *m, struct gr_g *g, void *arg);
+
+struct gr_m {
+    /* Anyone. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) *guard; /* the thread's guard slot; set once */
+    _Atomic(uint32_t) signal_pending; /* set by the sender, cleared by the handler or a failed send */
+    _Atomic(uint32_t) slice_request;  /* set by the monitor, cleared by the owner */
+    _Atomic(uint32_t) sema;           /* park: 1 = go on */
+    _Atomic(struct gr_g *) curg;      /* written by the owner */
+
+    /* The owner's. */
+    _Alignas(GRI_CACHE_LINE) struct gr_p *p;
+    struct gr_p *old_p;  /* of the system call it is in */
+    struct gr_p *next_p; /* left by whoever woke it */
+    void *g0_sp;
+    gri_mcall_fn *mcall_fn;
+    void *mcall_arg;
+    struct gr_g *locked_g; /* pinned or wired: the only one that may run here */
+    uint64_t ticks;        /* arch_ticks at the last switch */
+    bool spinning, go_on;
+    uint32_t steal_seed;
+    uint32_t index;
+    pid_t tid;
+    clockid_t cpu_clock;
+    struct gr_m *idle_next; /* sched.lock */
+    pthread_t thread;
+    const void *asan_stack_lo;
+    size_t asan_stack_bytes;
+    void *asan_fake_stack, *tsan_fiber;
+
+    /* The handler's, on its own thread; read relaxed by anyone. */
+    _Atomic(uint64_t) refused[GR_REFUSALS];
+    _Atomic(uint64_t) preempts_sync, preempts_async;
+
+    /* The sender's (monitor.c), under the target's wait lock. */
+    uint64_t cpu_at_refusal, refused_seen;
+};
+
+/* Shared by all of core; one instance. */
+struct gri_sched {
+    struct gri_lock lock;
+    /* sched.lock */
+    struct gr_g *queue_head, *queue_tail;
+    struct gr_p *idle_p;
+    struct gr_m *idle_m;
+    unsigned threads;
+    /* Written under sched.lock, read anywhere. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(uint32_t) queue_length;
+    _Atomic(uint32_t) idle_p_count;
+    _Atomic(uint32_t) procs;
+    _Atomic(uint32_t) m_count;
+    /* Anyone. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(int32_t) spinning;
+    _Atomic(uint32_t) async_off;
+    _Atomic(uint32_t) slice_us;
+    _Atomic(uint64_t) slice_ticks;
+    _Atomic(uint32_t) started;
+    bool nice_off;
+    double ticks_per_ns;
+    struct gr_p *p[GR_PROCS_MAX];
+    _Atomic(struct gr_m *) m[GRI_THREADS_MAX];
+};
+extern struct gri_sched gri_sched;
+
+/* The m of this thread, or NULL. Never cached across a switch. */
+static inline struct gr_m *gri_m(void)
+{
+    return arch_tls_self()->thread;
+}
+uint64_t gri_ticks_to_ns(uint64_t ticks);
+uint64_t gri_ns_to_ticks(uint64_t ns);
+
+/* ---- sched.c ------------------------------------------------------------------------------------- */
+
+/* From a goroutine: saves it and runs fn(m, g, arg) on the system stack. Returns when g is run again. */
+void gri_mcall(gri_mcall_fn *fn, void *arg);
+/* The body of every thread; never returns. */
+_Noreturn void gri_schedule(struct gr_m *m);
+/* From fn of gri_mcall: the goroutine, still or again RUNNING, goes on here when fn has returned. */
+void gri_go_on(struct gr_m *m);
+/* From a goroutine: its end. */
+_Noreturn void gri_exit_goroutine(void);
+
+/* ---- runq.c -------------------------------------------------------------------------------------- */
+
+/* Makes a RUNNABLE g visible to the scheduler and wakes a thread if need be. From any thread. fresh: run it soon. */
+void gri_enqueue(struct gr_g *g, bool fresh);
+/* The same to the global queue's end: it had its slice. */
+void gri_enqueue_global(struct gr_g *g);
+struct gr_g *gri_runq_pop(struct gr_p *p);
+void gri_runq_push(struct gr_p *p, struct gr_g *g);
+struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_next);
+bool gri_runq_empty(const struct gr_p *p);
+/* Takes a fair share from the global queue; the rest of it goes to p's queue. */
+struct gr_g *gri_global_pop(struct gr_p *p);
+void gri_global_push_all(struct gr_g *head, struct gr_g *tail, uint32_t count);
+
+/* ---- thread.c ------------------------------------------------------------------------------------ */
+
+/* Wakes or makes a thread for p (NULL: an idle one). */
+void gri_thread_start(struct gr_p *p, bool spinning);
+void gri_wake_one(void);
+/* The calling m has no p: sleeps until it is given one. */
+void gri_thread_park(struct gr_m *m);
+/* m's p goes to whoever can use it. */
+void gri_processor_hand_off(struct gr_p *p);
+void gri_processor_acquire(struct gr_m *m, struct gr_p *p);
+struct gr_p *gri_processor_release(struct gr_m *m);
+struct gr_p *gri_processor_idle_get(void);
+void gri_processor_idle_put(struct gr_p *p);
+/* m must run its locked g next: gives up its p, sleeps until the g is handed to it with a p. */
+void gri_thread_park_locked(struct gr_m *m);
+/* g, dequeued by m, belongs to another thread: that one gets m's p. */
+void gri_thread_hand_to_locked(struct gr_m *m, struct gr_g *g);
+int gri_threads_init(unsigned procs, char *err, size_t err_bytes);
+
+/* ---- registry.c, stack.c --------------------------------------------------------------------------- */
+
+/* A slot in state IDLE with a stack; NULL and *error: -ENOMEM or -EAGAIN. */
+struct gr_g *gri_g_alloc(size_t stack_bytes, int *error);
+/* On a system stack, after the word says DEAD. */
+void gri_g_free(struct gr_m *m, struct gr_g *g);
+/* The same for one that was never born. */
+void gri_g_abandon(struct gr_g *g);
+/* Gives it an id and makes it findable. */
+uint64_t gri_registry_publish(struct gr_g *g);
+void gri_registry_remove(struct gr_g *g);
+/* The live goroutine with this id and its word then; NULL: none. */
+struct gr_g *gri_registry_find(uint64_t id, uint64_t *word);
+/* Calls fn for every slot that is not DEAD or IDLE; stops nobody. */
+typedef void gri_slot_fn(void *arg, struct gr_g *g, uint64_t word);
+void gri_registry_each(gri_slot_fn *fn, void *arg);
+uint64_t gri_registry_last_id(void);
+void gri_registry_init(uint64_t max_goroutines);
+uint64_t gri_registry_max(void);
+
+int gri_stack_init(enum gr_stack_guard guard, char *err, size_t err_bytes);
+/* usable_bytes 0: the default. 0 or -ENOMEM. */
+int gri_stack_alloc(struct gri_stack *stack, size_t usable_bytes);
+void gri_stack_free(struct gri_stack *stack);
+size_t gri_stack_default_bytes(void);
+void gri_stack_stats(uint64_t *mapped_bytes, uint64_t *unguarded);
+
+/* ---- suspend.c, preempt.c, monitor.c ------------------------------------------------------------------ */
+
+/* System stack, after a CAS out of running whose old word had holds: tells the waiters. Idempotent. */
+void gri_tell(struct gr_g *g);
+/* gr_suspend's and gr_suspend_self's parts. The second returns still running: the caller must park by gri_preempt_park. */
+int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns);
+int gri_hold_self(struct gr_hold *hold);
+/* System stack, of gri_mcall: PROTOCOL's park. */
+void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg);
+/* Makes whoever runs on m reach a safe-point: poison, and the signal if `with_signal`. `g` for its counters. */
+void gri_poison(struct gr_m *m);
+void gri_send_signal(struct gr_m *m, struct gr_g *g);
+/* Interrupts a system call of m, whatever the off switch says. */
+void gri_signal_thread(struct gr_m *m);
+int gri_preempt_init(void);
+void gri_thread_signals_init(struct gr_m *m);
+/* The monitor's part for one g with waiters: expired ones are withdrawn, the others asked for again. True: still pending. */
+bool gri_pending_visit(struct gr_g *g, uint64_t now_ns);
+struct gr_g *gri_pending_take(void);
+bool gri_pending_any(void);
+void gri_pending_put(struct gr_g *g);
+
+int gri_monitor_start(char *err, size_t err_bytes);
+/* There is work again: the monitor, if it sleeps long, looks sooner. */
+extern _Atomic(uint32_t) gri_monitor_calm;
+void gri_poller_wake(void);
+static inline void gri_monitor_work(void)
+{
+    /* seq_cst; pairs with monitor_main: it looked after our work was queued, or we see that it is calm. */
+    if (atomic_load_explicit(&gri_monitor_calm, memory_order_seq_cst) &&
+        atomic_exchange_explicit(&gri_monitor_calm, 0, memory_order_seq_cst))
+        gri_poller_wake();
+}
+/* It must look again within delay_ns. */
+void gri_monitor_poke(uint64_t delay_ns);
+
+/* ---- timer.c, poller.c --------------------------------------------------------------------------------- */
+
+void gri_timer_add(struct gri_waiter *w);
+void gri_timer_remove(struct gri_waiter *w);
+/* Fires what is due; returns the next deadline, 0 if none. Monitor only. */
+uint64_t gri_timers_fire(uint64_t now_ns);
+int gri_poller_init(void);
+int gri_poller_fd(void);
+/* Readies whoever can go on; timeout_ns as gri_futex_wait. Returns how many. */
+int gri_poller_poll(int64_t timeout_ns);
+bool gri_poller_has_waiters(void);
+
+/* ---- labels.c, log.c, dead.c --------------------------------------------------------------------------- */
+
+struct gri_labels *gri_labels_ref(struct gri_labels *labels);
+void gri_labels_unref(struct gri_labels *labels);
+/* base plus pairs (key, value, …, NULL). 0, -EINVAL, -ENOSPC, -ENOMEM. */
+int gri_labels_make(struct gri_labels **out, struct gri_labels *base, const char *const *pairs);
+int gri_labels_without(struct gri_labels **out, struct gri_labels *base, const char *key);
+void gri_labels_copy(const struct gri_labels *labels, struct gr_info *info);
+struct gri_log *gri_log_create(uint64_t root);
+struct gri_log *gri_log_ref(struct gri_log *log);
+void gri_log_unref(struct gri_log *log);
+void gri_log_write(struct gri_log *log, const char *line, size_t bytes);
+/* Records of gr_suspend: type-stable, told apart by their serial. */
+struct gri_hold_slot {
+    struct gr_hold hold;
+    _Atomic(uint64_t) serial_now;
+    uint64_t serial;
+    struct gri_hold_slot *next;
+};
+struct gri_hold_slot *gri_hold_slot_take(void);
+void gri_hold_slot_give(struct gri_hold_slot *slot);
+int gri_hold_slot_end(void *slot, uint64_t serial);
+
+extern _Atomic(uint32_t) gri_draining;
+
+/* Remembers what is to be shown of a goroutine that ends; takes over its labels, result and log references. */
+void gri_dead_keep(struct gr_g *g);
+bool gri_json_valid(const char *text, size_t bytes);
+const char *gri_wait_name(enum gri_wait reason);
+void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text);
+
+/* ---- crash.c ---------------------------------------------------------------------------------------- */
+
+void gri_crash_init(const char *dir);
+_Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc);
+
+/* Counters that suspend.c keeps; stats.c adds the threads' own. */
+extern _Atomic(uint64_t) gri_count_suspends, gri_count_timeouts, gri_count_gone, gri_count_resumes;
+extern _Atomic(uint64_t) gri_count_signals, gri_count_resent, gri_count_ended;
+extern _Atomic(uint64_t) gri_count_safepoints[GR_SAFEPOINTS];
+extern _Atomic(uint64_t) gri_latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];
+extern _Atomic(uint64_t) gri_latency_sum[GR_SAFEPOINTS];
+extern _Atomic(uint64_t) gri_refused_total[GR_REFUSALS];
+
+#endif

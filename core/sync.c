@@ -1,0 +1,272 @@
+/*
+ * sync.c: mutex, condition and wait group for goroutines: a word and a queue of waiters.
+ *
+ * A mutex is handed to the first waiter that nobody has suspended; a suspended owner-to-be would keep
+ * everyone else waiting. If all waiters are suspended the mutex is left free and all of them are readied to
+ * try again, each when it is resumed: so none is forgotten while the lock is free.
+ *
+ * Rejected: barging (a free-for-all at unlock, as in most futex locks). It is faster under contention, and
+ * the order of waiters is then nobody's promise.
+ *
+ * Locks: the queue's own; under it gri_waiter_win only.
+ */
+#include "scheduler.h"
+
+struct sync_waiter {
+    struct gri_waiter waiter;
+    struct sync_waiter *next, *prev;
+    bool linked;
+};
+
+#define RETRY 1 /* woken to try again, the lock is not handed over */
+
+static struct gri_lock *queue_lock(struct gr_wait_queue *queue)
+{
+    return (struct gri_lock *)&queue->lock;
+}
+
+static void queue_push(struct gr_wait_queue *queue, struct sync_waiter *w)
+{
+    struct sync_waiter *tail = queue->tail;
+
+    w->next = NULL;
+    w->prev = tail;
+    if (tail)
+        tail->next = w;
+    else
+        queue->head = w;
+    queue->tail = w;
+    w->linked = true;
+}
+
+static void queue_remove(struct gr_wait_queue *queue, struct sync_waiter *w)
+{
+    if (!w->linked)
+        return;
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        queue->head = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    else
+        queue->tail = w->prev;
+    w->linked = false;
+}
+
+/* Waits in a queue whose lock is held; it is released once the caller waits. */
+static int queue_wait(struct gr_wait_queue *queue, enum gri_wait reason, const void *object,
+                      int64_t timeout_ns, uint64_t pc)
+{
+    struct sync_waiter w = {0};
+    struct gr_g *g = gri_self();
+    uint64_t deadline = timeout_ns < 0 ? 0 : gr_now_ns() + (uint64_t)timeout_ns;
+    int result;
+
+    queue_push(queue, &w);
+    atomic_store_explicit(&g->pc_hint, pc, memory_order_relaxed);
+    result = gri_wait(&w.waiter, reason, object, deadline, gri_commit_unlock, queue_lock(queue));
+    if (result == -ECANCELED || result == -ETIMEDOUT) {
+        gri_lock(queue_lock(queue));
+        queue_remove(queue, &w);
+        gri_unlock(queue_lock(queue));
+    }
+    return result;
+}
+
+static bool is_held(const struct gr_g *g)
+{
+    /* acquire; pairs with suspend's CAS. A hold that comes a moment later finds the lock handed over. */
+    return gri_word_holds(atomic_load_explicit(&g->word, memory_order_acquire)) > 0;
+}
+
+/* Queue locked: the first waiter that can be won, unheld ones only if asked; it is off the queue. */
+static struct gr_g *queue_win(struct gr_wait_queue *queue, int result, bool unheld_only)
+{
+    struct sync_waiter *w = queue->head;
+
+    while (w) {
+        struct sync_waiter *next = w->next;
+        struct gr_g *g = w->waiter.g;
+
+        if (!unheld_only || !is_held(g)) {
+            queue_remove(queue, w);
+            if (gri_waiter_win(&w->waiter, result))
+                return g;
+        }
+        w = next;
+    }
+    return NULL;
+}
+
+/* ---- Mutex --------------------------------------------------------------------------------------- */
+
+int gr_mutex_try_lock(gr_mutex *mutex)
+{
+    int result = -EBUSY;
+
+    if (!gri_self())
+        return -EPERM;
+    gri_lock(queue_lock(&mutex->waiters));
+    if (!mutex->held) {
+        mutex->held = 1;
+        mutex->owner = gr_id();
+        result = 0;
+    }
+    gri_unlock(queue_lock(&mutex->waiters));
+    return result;
+}
+
+static int mutex_lock(gr_mutex *mutex, uint64_t pc)
+{
+    uint64_t id = gr_id();
+    int result;
+
+    do {
+        gri_lock(queue_lock(&mutex->waiters));
+        if (!mutex->held) {
+            mutex->held = 1;
+            mutex->owner = id;
+            gri_unlock(queue_lock(&mutex->waiters));
+            return 0;
+        }
+        if (mutex->owner == id) {
+            gri_unlock(queue_lock(&mutex->waiters));
+            return -EDEADLK;
+        }
+        result = queue_wait(&mutex->waiters, GRI_WAIT_MUTEX, mutex, -1, pc);
+    } while (result == RETRY);
+    return result;
+}
+
+#define CALLER ((uint64_t)__builtin_return_address(0))
+
+int gr_mutex_lock(gr_mutex *mutex)
+{
+    if (!gri_self())
+        return -EPERM;
+    return mutex_lock(mutex, CALLER);
+}
+
+int gr_mutex_unlock(gr_mutex *mutex)
+{
+    struct gr_g *g;
+
+    gri_lock(queue_lock(&mutex->waiters));
+    if (!mutex->held || mutex->owner != gr_id()) {
+        gri_unlock(queue_lock(&mutex->waiters));
+        return -EPERM;
+    }
+    g = queue_win(&mutex->waiters, 0, true);
+    if (g) {
+        mutex->owner = atomic_load_explicit(&g->id, memory_order_relaxed);
+        gri_unlock(queue_lock(&mutex->waiters));
+        gri_ready(g);
+        return 0;
+    }
+    mutex->held = 0;
+    mutex->owner = 0;
+    while ((g = queue_win(&mutex->waiters, RETRY, false)))
+        gri_ready(g); /* runnable, and held: takes no lock of ours */
+    gri_unlock(queue_lock(&mutex->waiters));
+    return 0;
+}
+
+/* Until locked, whatever was asked of the caller meanwhile: a condition's promise. */
+static void lock_regardless(gr_mutex *mutex)
+{
+    while (mutex_lock(mutex, 0) == -ECANCELED)
+        gr_yield();
+}
+
+/* ---- Condition ----------------------------------------------------------------------------------- */
+
+static int cond_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns, uint64_t pc)
+{
+    int result;
+
+    if (!gri_self() || mutex->owner != gr_id())
+        return -EPERM;
+    gri_lock(queue_lock(&cond->waiters));
+    /* Under the queue's lock: a signal that comes after the unlock finds us in the queue. */
+    gr_mutex_unlock(mutex);
+    result = queue_wait(&cond->waiters, GRI_WAIT_COND, cond, timeout_ns, pc);
+    lock_regardless(mutex);
+    return result;
+}
+
+int gr_cond_wait(gr_cond *cond, gr_mutex *mutex)
+{
+    return cond_wait(cond, mutex, -1, CALLER);
+}
+
+int gr_cond_timed_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns)
+{
+    return cond_wait(cond, mutex, timeout_ns, CALLER);
+}
+
+static bool cond_wake(gr_cond *cond)
+{
+    struct gr_g *g;
+
+    gri_lock(queue_lock(&cond->waiters));
+    g = queue_win(&cond->waiters, 0, false);
+    gri_unlock(queue_lock(&cond->waiters));
+    if (g)
+        gri_ready(g);
+    return g != NULL;
+}
+
+void gr_cond_signal(gr_cond *cond)
+{
+    cond_wake(cond);
+}
+
+void gr_cond_broadcast(gr_cond *cond)
+{
+    while (cond_wake(cond))
+        ;
+}
+
+/* ---- Wait group ---------------------------------------------------------------------------------- */
+
+int gr_waitgroup_add(gr_waitgroup *group, int64_t n)
+{
+    struct gr_g *list = NULL, *g;
+    int64_t sum;
+
+    gri_lock(queue_lock(&group->waiters));
+    if (__builtin_add_overflow(group->count, n, &sum) || sum < 0) {
+        gri_unlock(queue_lock(&group->waiters));
+        return -EINVAL;
+    }
+    group->count = sum;
+    /* The group may live on a waiter's stack: nobody is readied before we are done with it. */
+    while (sum == 0 && (g = queue_win(&group->waiters, 0, false))) {
+        g->queue_next = list;
+        list = g;
+    }
+    gri_unlock(queue_lock(&group->waiters));
+    while ((g = list)) {
+        list = g->queue_next;
+        gri_ready(g);
+    }
+    return 0;
+}
+
+int gr_waitgroup_done(gr_waitgroup *group)
+{
+    return gr_waitgroup_add(group, -1);
+}
+
+int gr_waitgroup_wait(gr_waitgroup *group)
+{
+    if (!gri_self())
+        return -EPERM;
+    gri_lock(queue_lock(&group->waiters));
+    if (group->count == 0) {
+        gri_unlock(queue_lock(&group->waiters));
+        return 0;
+    }
+    return queue_wait(&group->waiters, GRI_WAIT_GROUP, group, -1, CALLER);
+}
