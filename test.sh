@@ -1,0 +1,130 @@
+#!/bin/bash
+# test.sh: builds Grasp in every form and runs all tests.
+#
+# usage: ./test.sh [--quick] [--suite NAME]... [--stress N] [--no-sanitizers] [--no-install]
+#
+#   --quick          the release build only, without the tests labelled stress or model
+#   --suite NAME     only tests whose label or name is NAME (may be given again): unit, model, layers, e2e, stress, ...
+#   --stress N       stress tests do N times as much (GRASP_STRESS)
+#   --no-sanitizers  the release build only
+#   --no-install     look for no packages
+#
+# The last line is "N passed, N failed", counted from ctest's own reports. Exit 0 only if nothing failed.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 2
+
+usage() {
+    sed -n '4,10p' test.sh | sed 's/^# \{0,1\}//' >&2
+    exit 2
+}
+
+quick= sanitizers=1 install=1 suites=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=1 sanitizers= ;;
+    --no-sanitizers) sanitizers= ;;
+    --no-install) install= ;;
+    --suite) [ $# -ge 2 ] || usage; suites+=("$2"); shift ;;
+    --stress) [[ $# -ge 2 && $2 =~ ^[1-9][0-9]*$ ]] || usage; export GRASP_STRESS=$2; shift ;;
+    *) usage ;;
+    esac
+    shift
+done
+
+passed=0 failed=0 skipped=0 broken=()
+
+# What a failure outside ctest (a build, an installation) counts as: one failed test, named.
+give_up() {
+    echo "test.sh: $1" >&2
+    failed=$((failed + 1))
+    broken+=("$1")
+}
+
+finish() {
+    [ "$skipped" = 0 ] || echo "$skipped skipped; the reason stands in each test's output above"
+    [ ${#broken[@]} = 0 ] || printf 'FAILED: %s\n' "${broken[@]}"
+    echo "$passed passed, $failed failed"
+    [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+build() { # PRESET
+    echo "== build: $1"
+    cmake --preset "$1" -DGRASP_WERROR=ON >"build/$1.log" 2>&1 &&
+        cmake --build --preset "$1" >>"build/$1.log" 2>&1 && return
+    tail -40 "build/$1.log"
+    give_up "build of $1 (log: build/$1.log)"
+    return 1
+}
+
+# Adds ctest's own account of one run. A run without tests is a failure: nothing was tested.
+count() { # PRESET
+    local line
+    line=$(python3 - "build/$1/junit.xml" <<'PY'
+import sys
+import xml.etree.ElementTree as tree
+suite = tree.parse(sys.argv[1]).getroot()
+cases = list(suite.iter("testcase"))
+bad = [c.get("name") for c in cases if c.get("status") == "fail"]
+skip = [c.get("name") for c in cases if c.get("status") in ("notrun", "disabled")]
+print(len(cases) - len(bad) - len(skip), len(bad), len(skip), *bad)
+PY
+    ) || { give_up "ctest of $1 left no report"; return; }
+    local -a words
+    read -ra words <<<"$line"
+    passed=$((passed + words[0])) failed=$((failed + words[1])) skipped=$((skipped + words[2]))
+    local name
+    for name in "${words[@]:3}"; do broken+=("$1: $name"); done
+    [ $((words[0] + words[1] + words[2])) -gt 0 ] || [ ${#suites[@]} -gt 0 ] || give_up "ctest of $1 found no tests"
+}
+
+run() { # PRESET CTEST-ARGUMENTS...
+    local preset=$1
+    shift
+    echo "== test: $preset"
+    rm -f "build/$preset/junit.xml"
+    (cd "build/$preset" && ctest --output-on-failure --timeout 900 -j "$(nproc)" \
+        --output-junit junit.xml "$@")
+    count "$preset"
+}
+
+# A suite is a label or a test's name: ctest cannot say "or" between them, so ask once for each.
+run_suites() { # PRESET CTEST-ARGUMENTS...
+    local preset=$1 suite
+    shift
+    if [ ${#suites[@]} = 0 ]; then
+        run "$preset" "$@"
+        return
+    fi
+    for suite in "${suites[@]}"; do
+        if [ "$(cd "build/$preset" && ctest -N -L "^$suite\$" | sed -n 's/^Total Tests: //p')" != 0 ]; then
+            run "$preset" -L "^$suite\$" "$@"
+        else
+            run "$preset" -R "^$suite\$" "$@"
+        fi
+    done
+}
+
+mkdir -p build
+if [ -n "$install" ]; then
+    tools/install-packages build-essential cmake ninja-build pkg-config curl ca-certificates \
+        libuv1-dev libjansson-dev 'libllhttp-dev|node-llhttp' libdw-dev libelf-dev zlib1g-dev \
+        libcmocka-dev libxxhash-dev spin gdb clang 'libclang-rt-14-dev|libclang-rt-dev' lld \
+        python3 golang-go jq procps || give_up "installation of packages"
+fi
+if build release; then
+    if [ -n "$quick" ]; then
+        run_suites release -LE '^(stress|model|bench)$'
+    else
+        run_suites release -LE '^bench$'
+    fi
+fi
+if [ -n "$sanitizers" ]; then
+    # What does not run our code, or measures it, has nothing to gain from a sanitizer.
+    for preset in asan ubsan; do
+        build $preset && run_suites $preset -LE '^(model|layers|bench|package)$'
+    done
+    # Signals do not arrive in loops without calls under TSan: what it can run is labelled for it.
+    build tsan && run_suites tsan -L '^tsan$'
+fi
+finish
