@@ -1,0 +1,26 @@
+# Installs libgrasp and grasp-cc into a prefix, moves the prefix, and builds a module and a program there by
+# find_package(grasp), with nothing of the build tree in reach.
+function(run)
+    execute_process(COMMAND ${ARGN} RESULT_VARIABLE code OUTPUT_VARIABLE out ERROR_VARIABLE out)
+    if(NOT code EQUAL 0)
+        message(FATAL_ERROR "${ARGN}\nended with ${code}:\n${out}")
+    endif()
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+foreach(part core tools)
+    run(${CMAKE_COMMAND} -DCMAKE_INSTALL_PREFIX=${WORK}/first -P ${BUILD}/${part}/cmake_install.cmake)
+endforeach()
+file(RENAME ${WORK}/first ${WORK}/moved)
+run(${CMAKE_COMMAND} -G ${GENERATOR} -S ${PROJECT} -B ${WORK}/build -DCMAKE_C_COMPILER=${CC}
+    -DCMAKE_PREFIX_PATH=${WORK}/moved)
+run(${CMAKE_COMMAND} --build ${WORK}/build)
+run(${WORK}/build/answer)
+if(NOT EXISTS ${WORK}/build/modules/greeting.so)
+    message(FATAL_ERROR "the module is not where GraspModule.cmake says")
+endif()
+file(STRINGS ${WORK}/moved/${LIBDIR}/pkgconfig/grasp.pc lines REGEX "^grasp_cc=")
+if(NOT lines STREQUAL "grasp_cc=\${prefix}/${BINDIR}/grasp-cc")
+    message(FATAL_ERROR "grasp.pc does not name grasp-cc: ${lines}")
+endif()
+file(REMOVE_RECURSE ${WORK})
