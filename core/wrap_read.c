@@ -330,27 +330,6 @@ static size_t wrap___fread_chk(void *to, size_t room, size_t size, size_t count,
     return wrap_fread(to, size, count, f);
 }
 
-extern char *gets(char *buf);
-extern char *__gets_chk(char *buf, size_t room);
-
-static char *wrap_gets(char *buf)
-{
-    struct gr_g *g = gri_wrap_enter();
-
-    if (g && await_input(g, stdin) < 0)
-        return NULL;
-    return GRI_WRAP_BLOCK(g, gets(buf));
-}
-
-static char *wrap___gets_chk(char *buf, size_t room)
-{
-    struct gr_g *g = gri_wrap_enter();
-
-    if (g && await_input(g, stdin) < 0)
-        return NULL;
-    return GRI_WRAP_BLOCK(g, __gets_chk(buf, room));
-}
-
 /* ---- Wide characters: their buffer is libc's secret, so they wait inside libc ---------------- */
 
 GRI_WRAP_SIMPLE(wint_t, fgetwc, (FILE * f), (f))
@@ -455,8 +434,6 @@ const struct gri_wrap gri_wraps_read[] = {
     GRI_WRAP(__fread_chk),
     GRI_WRAP_AS(fread_unlocked, fread),
     GRI_WRAP_AS(__fread_unlocked_chk, __fread_chk),
-    GRI_WRAP(gets),
-    GRI_WRAP(__gets_chk),
     GRI_WRAP(fgetwc),
     GRI_WRAP_AS(getwc, fgetwc),
     GRI_WRAP_AS(fgetwc_unlocked, fgetwc),
