@@ -1,5 +1,6 @@
 /*
- * bare.c: a function without unwind data, as hand-written assembly has none (its compiler options see to it).
+ * bare.c: a function without unwind data, as hand-written assembly has none (its compiler options
+ * see to it).
  */
 void bare_call(void (*fn)(void *), void *arg);
 void bare_call(void (*fn)(void *), void *arg)

@@ -1,6 +1,7 @@
 /*
  * late.c: a library that is loaded while the test runs. Built three times: with symbols and debug
- * information, stripped of both, and once more with other contents (LATE_OTHER) to stand in its place on disk.
+ * information, stripped of both, and once more with other contents (LATE_OTHER) to stand in its
+ * place on disk.
  */
 void late_call(void (*fn)(void *), void *arg);
 

@@ -1,9 +1,9 @@
 /*
  * shot.c: a thread copies its own registers and stack.
  *
- * What the runtime does with a held goroutine, a thread does here with itself: arch_capture gives the
- * registers, and the stack above SP is copied word by word, by code that AddressSanitizer does not watch,
- * since a whole stack holds its red zones too.
+ * What the runtime does with a held goroutine, a thread does here with itself: arch_capture gives
+ * the registers, and the stack above SP is copied word by word, by code that AddressSanitizer does
+ * not watch, since a whole stack holds its red zones too.
  */
 #include "shot.h"
 

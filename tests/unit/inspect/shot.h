@@ -1,5 +1,6 @@
 /*
- * shot.h: pictures of running code for the inspector's tests: a gr_copy made by hand, without the runtime.
+ * shot.h: pictures of running code for the inspector's tests: a gr_copy made by hand, without the
+ * runtime.
  */
 #ifndef GRASP_TEST_SHOT_H
 #define GRASP_TEST_SHOT_H
@@ -7,7 +8,7 @@
 #include <grasp/inspect.h>
 
 #define SHOT_STACK_BYTES (512 * 1024)
-#define SHOT_FRAMES 64
+#define SHOT_FRAMES      64
 
 struct shot {
     struct gr_copy copy;

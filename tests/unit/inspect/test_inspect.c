@@ -1,9 +1,10 @@
 /*
  * test_inspect.c: what gr_unwind and gr_symbolise say of known code.
  *
- * Each case builds a known chain of calls, takes a picture of itself at the innermost (shot.h) and compares
- * the frames with the chain. The compiler is kept from inlining, cloning or tail-calling what the chain
- * needs; what must be inlined is always_inline, so that every build type gives the same frames.
+ * Each case builds a known chain of calls, takes a picture of itself at the innermost (shot.h) and
+ * compares the frames with the chain. The compiler is kept from inlining, cloning or tail-calling
+ * what the chain needs; what must be inlined is always_inline, so that every build type gives the
+ * same frames.
  */
 #include "shot.h"
 
@@ -24,7 +25,7 @@
 
 #include <cmocka.h>
 
-#define CHAIN __attribute__((noinline, noclone, optimize("no-optimize-sibling-calls")))
+#define CHAIN  __attribute__((noinline, noclone, optimize("no-optimize-sibling-calls")))
 #define INLINE static inline __attribute__((always_inline))
 /* Keeps the call before it from becoming a jump. */
 #define NO_TAIL() __asm__ volatile("" ::: "memory")
@@ -46,7 +47,8 @@ static void take_shot(void *arg)
     NO_TAIL();
 }
 
-/* ---- Plain chains ----------------------------------------------------------------------------------- */
+/* ---- Plain chains
+ * ----------------------------------------------------------------------------------- */
 
 static CHAIN void chain_inner(struct shot *to)
 {
@@ -114,7 +116,8 @@ static void names_are_interned(void **state)
     assert_true(gr_inspect_bytes() > 1000);
 }
 
-/* ---- Inlining --------------------------------------------------------------------------------------- */
+/* ---- Inlining
+ * --------------------------------------------------------------------------------------- */
 
 INLINE void inlined_deep(struct shot *to)
 {
@@ -172,7 +175,8 @@ static void symbolise_gives_the_innermost_function(void **state)
     assert_true(!frame.function || strcmp(frame.function, "chain_outer") != 0);
 }
 
-/* ---- libc, signals, vDSO ------------------------------------------------------------------------------ */
+/* ---- libc, signals, vDSO
+ * ------------------------------------------------------------------------------ */
 
 static CHAIN int compare_and_take(const void *a, const void *b)
 {
@@ -283,7 +287,8 @@ static void vdso_is_named(void **state)
     assert_string_equal(frame.module, "[vdso]");
 }
 
-/* ---- Libraries that come and go ------------------------------------------------------------------------ */
+/* ---- Libraries that come and go
+ * ------------------------------------------------------------------------ */
 
 typedef void call_fn(void (*)(void *), void *);
 
@@ -407,7 +412,8 @@ static void library_replaced_on_disk_is_unwound_and_not_misnamed(void **state)
     dlclose(handle);
 }
 
-/* ---- Where unwinding must not go on ---------------------------------------------------------------------- */
+/* ---- Where unwinding must not go on
+ * ---------------------------------------------------------------------- */
 
 static CHAIN void through_bare(void)
 {
@@ -492,7 +498,8 @@ static void garbage_ends_somewhere(void **state)
     }
 }
 
-/* ---- Threads --------------------------------------------------------------------------------------------- */
+/* ---- Threads
+ * --------------------------------------------------------------------------------------------- */
 
 static void *unwinds_often(void *arg)
 {
