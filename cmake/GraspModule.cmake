@@ -40,7 +40,7 @@ function(_grasp_objects out folder)
     set(${out} ${objects} PARENT_SCOPE)
 endfunction()
 
-function(_grasp_link name target output folder)
+function(_grasp_link name target output folder link_flags)
     cmake_parse_arguments(arg "" "" "OPTIONS;LIBRARIES" ${ARGN})
     if(NOT arg_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "grasp: ${name} has no sources")
@@ -62,7 +62,7 @@ function(_grasp_link name target output folder)
     endif()
     add_custom_command(OUTPUT ${output}
         COMMAND ${CMAKE_COMMAND} -E env GRASP_CC=${CMAKE_C_COMPILER}
-            ${GRASP_CC} ${arg_OPTIONS} -o ${output} ${objects} ${arg_LIBRARIES}
+            ${GRASP_CC} ${arg_OPTIONS} ${link_flags} -o ${output} ${objects} ${arg_LIBRARIES}
         DEPENDS ${objects} ${own}
         COMMENT "grasp-cc -o ${name}" COMMAND_EXPAND_LISTS VERBATIM)
     add_custom_target(${target} ALL DEPENDS ${output})
@@ -76,15 +76,20 @@ endfunction()
 
 function(grasp_add_module name)
     _grasp_link(${name} ${name}-module ${GRASP_MODULE_DIRECTORY}/${name}.so
-        ${CMAKE_CURRENT_BINARY_DIR}/${name}-module.dir ${ARGN})
+        ${CMAKE_CURRENT_BINARY_DIR}/${name}-module.dir "" ${ARGN})
 endfunction()
 
 function(grasp_add_program name)
+    # A runtime built with a sanitizer wants the sanitizer's library loaded first.
+    set(sanitizer)
+    if(GRASP_SANITIZE)
+        set(sanitizer -fsanitize=${GRASP_SANITIZE})
+    endif()
     if(CMAKE_RUNTIME_OUTPUT_DIRECTORY)
         set(place ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
     else()
         set(place ${CMAKE_CURRENT_BINARY_DIR})
     endif()
     _grasp_link(${name} ${name}-program ${place}/${name}
-        ${CMAKE_CURRENT_BINARY_DIR}/${name}-program.dir ${ARGN})
+        ${CMAKE_CURRENT_BINARY_DIR}/${name}-program.dir "${sanitizer}" ${ARGN})
 endfunction()

@@ -5,14 +5,16 @@
  * goroutine that lets through what the prime does not divide. N primes are N goroutines that do
  * little but hand over: a test of the scheduler and the channels, not a way to find primes.
  *
- * The chain ends from its tail: a closed channel makes the sender's next send fail with -EPIPE, the
- * sender closes the channel that it receives from, and so on up to the generator. Each channel
- * belongs to its sender and its receiver; whoever lets go last destroys it.
+ * The chain ends from its head: the generator is told to stop and closes its channel, the first
+ * filter finds it closed and empty and closes its own, and so on. If a filter is asked to end by
+ * itself both its channels are closed, and the chain ends in both directions. Each channel belongs
+ * to its sender and its receiver; whoever lets go last destroys it.
  *
  *   {"primes": N}     default 1000; the result is {"primes": N, "last": p}
  */
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,12 +61,50 @@ struct filter {
     uint64_t prime;
 };
 
+/* The head of the chain: owned by the generator and by whoever tells it to stop. */
+struct source {
+    struct link *out;
+    atomic_bool stop; /* relaxed: a few numbers more do no harm */
+    _Atomic int owners;
+};
+
+static void source_leave(struct source *source)
+{
+    /* acq_rel; as in link_leave. */
+    if (atomic_fetch_sub_explicit(&source->owners, 1, memory_order_acq_rel) == 1)
+        free(source);
+}
+
 static void generate(void *arg)
 {
-    struct link *out = arg;
-    for (uint64_t n = 2; gr_chan_send(out->chan, &n) == 0; n++)
-        ;
+    struct source *source = arg;
+    uint64_t n = 2;
+    while (!atomic_load_explicit(&source->stop, memory_order_relaxed) &&
+           gr_chan_send(source->out->chan, &n) == 0)
+        n++;
+    link_leave(source->out);
+    source_leave(source);
+}
+
+/* Starts the generator; the caller owns the source and the receiving end of its channel. NULL: no
+ * memory. */
+static struct source *start_source(void)
+{
+    struct source *source = malloc(sizeof(*source));
+    struct link *out = source ? link_create() : NULL;
+    if (!out) {
+        free(source);
+        return NULL;
+    }
+    source->out = out;
+    atomic_init(&source->stop, false);
+    atomic_init(&source->owners, 2);
+    if (gr_go_with(&(struct gr_go_opts){.fn = generate, .arg = source, .name = "generator"}) > 0)
+        return source;
     link_leave(out);
+    link_leave(out);
+    free(source);
+    return NULL;
 }
 
 static void filter_main(void *arg)
@@ -128,16 +168,14 @@ static int sieve(const char *args)
         gr_log("pipeline: \"primes\" must be 1 to %d", PRIMES_MAX);
         return -EINVAL;
     }
-    struct link *end = link_create();
-    if (!end)
+    struct source *source = start_source();
+    if (!source)
         return -ENOMEM;
-    if (gr_go(generate, end) == 0) {
-        link_leave(end);
-        link_leave(end);
-        return -ENOMEM;
-    }
+    struct link *end = source->out;
     uint64_t last = 0;
     int result = collect(&end, count, &last);
+    atomic_store_explicit(&source->stop, true, memory_order_relaxed);
+    source_leave(source);
     link_leave(end);
     if (result != 0)
         return result;

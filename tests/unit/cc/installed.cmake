@@ -13,7 +13,7 @@ foreach(part core tools)
 endforeach()
 file(RENAME ${WORK}/first ${WORK}/moved)
 run(${CMAKE_COMMAND} -G ${GENERATOR} -S ${PROJECT} -B ${WORK}/build -DCMAKE_C_COMPILER=${CC}
-    -DCMAKE_PREFIX_PATH=${WORK}/moved)
+    -DCMAKE_PREFIX_PATH=${WORK}/moved -DPROGRAM_FLAGS=${PROGRAM_FLAGS})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/answer)
 if(NOT EXISTS ${WORK}/build/modules/greeting.so)

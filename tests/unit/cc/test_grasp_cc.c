@@ -23,7 +23,7 @@
 #include "builtin.h"
 #include "elf_view.h"
 
-static char folder[] = "/tmp/test-grasp-cc-XXXXXX";
+static char folder[400];
 static const char *compilers[4];
 
 /* Runs a shell command in the temporary folder; CC, SRC and PLAIN stand for grasp-cc, the sources,
@@ -297,7 +297,7 @@ static void feature_macros_work_behind_the_forced_include(void **state)
 static void program_is_a_module_too(void **state)
 {
     (void)state;
-    assert_built("$CC -O2 $SRC/program.c -o program");
+    assert_built("$CC -O2 " PROGRAM_FLAGS " $SRC/program.c -o program");
     struct gri_module_note note = assert_rewritten("program", 1);
     assert_int_equal(note.flags, GRI_MODULE_REWRITTEN | GRI_MODULE_PROGRAM);
     assert_int_equal(run("./program 7"), 7);
@@ -453,6 +453,11 @@ static int make_folder(void **state)
 {
     (void)state;
     size_t count = 0;
+    /* Below where the test was started, which is in the build tree. */
+    char here[300];
+    if (!getcwd(here, sizeof(here)))
+        return -1;
+    snprintf(folder, sizeof(folder), "%s/test-grasp-cc-XXXXXX", here);
     if (!mkdtemp(folder))
         return -1;
     compilers[count++] = PLAIN_CC;
@@ -468,7 +473,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    char command[128];
+    char command[sizeof(folder) + 16];
     snprintf(command, sizeof(command), "rm -r '%s'", folder);
     return system(command);
 }
