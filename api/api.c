@@ -1,0 +1,272 @@
+/*
+ * api.c: the life of a call: checks in their order, the handler, the answer. See api.h.
+ *
+ * The order of the checks is part of the security: Host before the token (a rebound page learns
+ * nothing), the token before the route (a stranger does not learn which paths exist), scope and
+ * origin before the body is even parsed.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "snapshot.h"
+
+/* ---- The API itself
+ * ------------------------------------------------------------------------------ */
+
+static int make_instance(struct api *api)
+{
+    unsigned char random[16];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return -EIO;
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(api->instance + 2 * i, 3, "%02x", random[i]);
+    return 0;
+}
+
+struct api *api_create(const struct api_host *host, const struct api_config *config)
+{
+    struct api *api = calloc(1, sizeof *api);
+    if (!api)
+        return NULL;
+    api->host = *host;
+    api->config = *config;
+    api->alarm_ns = UINT64_MAX;
+    api->started_realtime_ns = api_realtime_ns();
+    pthread_mutex_init(&api->notes_lock, NULL);
+    if (make_instance(api) || api_suspensions_init(api))
+        goto fail;
+    api->copies = api_copies_create();
+    if (!api->copies)
+        goto fail_suspensions;
+    api_events_start(api);
+    return api;
+fail_suspensions:
+    api_suspensions_fini(api);
+fail:
+    pthread_mutex_destroy(&api->notes_lock);
+    free(api);
+    return NULL;
+}
+
+void api_destroy(struct api *api)
+{
+    if (!api)
+        return;
+    gr_on_event(NULL, NULL);
+    api_suspensions_fini(api);
+    api_copies_destroy(api->copies);
+    api_timers_fini(&api->timers);
+    for (size_t i = 0; i < api->note_count; i++) {
+        free(api->notes[i].name);
+        free(api->notes[i].path);
+        free(api->notes[i].error);
+    }
+    free(api->notes);
+    pthread_mutex_destroy(&api->notes_lock);
+    free(api);
+}
+
+const char *api_instance(const struct api *api)
+{
+    return api->instance;
+}
+
+bool api_is_draining(const struct api *api)
+{
+    return api->draining;
+}
+
+static void tell_alarm(struct api *api)
+{
+    uint64_t next = api_timers_next(&api->timers);
+    if (next == api->alarm_ns)
+        return;
+    api->alarm_ns = next;
+    api->host.alarm(api->host.ctx, next);
+}
+
+void api_tick(struct api *api)
+{
+    api_timers_run(&api->timers, gr_now_ns());
+    api->alarm_ns = UINT64_MAX; /* it has rung */
+    tell_alarm(api);
+}
+
+int api_timer_set(struct api *api, struct api_timer *timer, uint64_t at_ns)
+{
+    int err = api_timer_start(&api->timers, timer, at_ns);
+    tell_alarm(api);
+    return err;
+}
+
+void api_timer_clear(struct api *api, struct api_timer *timer)
+{
+    api_timer_stop(&api->timers, timer);
+    tell_alarm(api);
+}
+
+void api_drain(struct api *api)
+{
+    api->draining = true;
+    /* Each answers and leaves the list, so the loop ends. */
+    for (struct api_call *call = api->suspensions.pending; call;) {
+        struct api_call *next = api_suspend_next(call);
+        api_call_abandon(call);
+        call = next;
+    }
+    api_suspensions_release_all(api);
+    gr_cancel_all();
+}
+
+/* ---- Requests
+ * ------------------------------------------------------------------------------------ */
+
+const char *api_request_header(const struct api_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        if (strcasecmp(request->headers[i].name, name) == 0)
+            return request->headers[i].value;
+    return NULL;
+}
+
+static bool same_instance(struct api_call *call)
+{
+    const char *instance = api_request_header(&call->request, API_HEADER_INSTANCE);
+    if (!instance || strcasecmp(instance, call->api->instance) == 0)
+        return true;
+    api_problem(call, 412, API_CODE_INSTANCE_CHANGED,
+                "the daemon was started anew (it is instance %s); ids from before mean nothing now",
+                call->api->instance);
+    return false;
+}
+
+static bool is_mutation(const struct api_call *call)
+{
+    return strcmp(call->route->method, "GET") != 0;
+}
+
+/* Scope, origin and drain: what a route asks of its caller. */
+static bool may_call(struct api_call *call)
+{
+    const struct api_route *route = call->route;
+    if ((route->scope & call->scopes) != route->scope) {
+        api_problem(call, 403, API_CODE_FORBIDDEN,
+                    "this token lacks the scope \"%s\", which the call needs",
+                    route->scope == API_SCOPE_READ      ? "read"
+                    : route->scope == API_SCOPE_CONTROL ? "control"
+                                                        : "load");
+        return false;
+    }
+    if (!is_mutation(call))
+        return true;
+    if (!api_auth_origin(call))
+        return false;
+    if (call->api->draining && !(route->flags & API_ROUTE_RELEASE)) {
+        api_problem(call, 503, API_CODE_DRAINING,
+                    "the daemon is going down; it only takes releases of suspensions now");
+        return false;
+    }
+    return true;
+}
+
+/* The routes that need neither a known Host nor a token. */
+static bool is_open(struct api_call *call)
+{
+    const struct api_target *target = &call->target;
+    return target->segment_count == 1 && (strcmp(target->segment[0], "healthz") == 0 ||
+                                          strcmp(target->segment[0], "readyz") == 0);
+}
+
+static bool check(struct api_call *call)
+{
+    char err[256];
+    if (api_target_parse(&call->target, call->request.target, call->request.target_bytes, err,
+                         sizeof err)) {
+        if (api_auth_host(call))
+            api_problem(call, 400, API_CODE_BAD_REQUEST, "%s", err);
+        return false;
+    }
+    if (!is_open(call) && (!api_auth_host(call) || !api_auth_token(call)))
+        return false;
+    return api_route_find(call) && may_call(call) && same_instance(call) &&
+           api_params_check(call) && api_format_choose(call) &&
+           (!is_mutation(call) || api_body_read(call));
+}
+
+void api_call_start(struct api_call *call)
+{
+    if (!check(call))
+        api_call_done(call);
+    else if (call->route->flags & API_ROUTE_POOL)
+        api_call_pool(call, call->route->handler);
+    else
+        call->route->handler(call);
+}
+
+void api_call_abandon(struct api_call *call)
+{
+    call->abandoned = true;
+    if (call->abandon)
+        call->abandon(call);
+}
+
+void api_call_done(struct api_call *call)
+{
+    call->abandon = NULL;
+    call->api->host.reply(call->api->host.ctx, call);
+}
+
+static struct api_call *call_of_job(struct api_job *job)
+{
+    return (struct api_call *)((char *)job - offsetof(struct api_call, job));
+}
+
+static void pool_work(struct api_job *job)
+{
+    struct api_call *call = call_of_job(job);
+    call->work(call);
+}
+
+static void pool_done(struct api_job *job)
+{
+    api_call_done(call_of_job(job));
+}
+
+void api_call_pool(struct api_call *call, void (*work)(struct api_call *call))
+{
+    call->work = work;
+    call->job.work = pool_work;
+    call->job.done = pool_done;
+    call->api->host.pool(call->api->host.ctx, &call->job);
+}
+
+void api_call_pull(struct api_call *call)
+{
+    api_buf_clear(&call->reply.body);
+    api_call_pool(call, call->piece);
+}
+
+static void count_served(struct api_call *call)
+{
+    size_t row = call->route ? (size_t)(call->route - api_routes) : API_ROUTES_MAX;
+    size_t status = api_status_index(call->reply.status);
+    /* Relaxed: a number to show. */
+    atomic_fetch_add_explicit(&call->api->served[row][status], 1, memory_order_relaxed);
+}
+
+void api_call_finish(struct api_call *call, bool delivered)
+{
+    if (!delivered && call->undelivered)
+        call->undelivered(call);
+    if (call->cleanup)
+        call->cleanup(call);
+    count_served(call);
+    json_decref(call->body);
+    api_buf_free(&call->reply.headers);
+    api_buf_free(&call->reply.body);
+}

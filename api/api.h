@@ -1,0 +1,185 @@
+/*
+ * api.h: the HTTP API as its host sees it: parsed requests in, bytes out, no socket anywhere.
+ *
+ * The host (server/, or a test) parses HTTP, and for each request fills an api_call and starts it.
+ * The API answers through the host's table, at once or later, from the loop thread always. What
+ * takes long or may block (unwinding, formatting thousands of goroutines) runs as a job on the
+ * host's pool; what happens on a worker thread of the runtime (a goroutine stopped) comes back as a
+ * posted task. Rejected: blocking handlers on a thread each: 10,000 pending suspends would need as
+ * many threads.
+ *
+ * Life of a call. The host owns the memory. It is *in the API* from api_call_start (or
+ * api_call_pull) until host->reply(call), and *at the host* after it. In the API the host may only
+ * abandon it; at the host it pulls the next piece if reply.more, or finishes the call, after which
+ * the API does not know it.
+ *
+ *   I1  Loop thread: everything here except api_job.work and what says otherwise.
+ *   I2  Exactly one host->reply for each start and each pull; exactly one api_call_finish for each
+ * start. I3  The API holds no lock while it calls the runtime's hold functions.
+ */
+#ifndef API_API_H
+#define API_API_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "buffer.h"
+#include "query.h"
+#include "wire.h"
+
+struct api;
+struct api_call;
+struct api_route;
+
+/* Work for the loop, posted from any thread; the memory is the poster's. */
+struct api_task {
+    struct api_task *next;
+    void (*run)(struct api_task *task);
+};
+
+/* Work for the pool; done runs on the loop afterwards. `host` is room for the host's own record. */
+#define API_JOB_HOST_BYTES 192
+struct api_job {
+    void (*work)(struct api_job *job);
+    void (*done)(struct api_job *job);
+    _Alignas(16) unsigned char host[API_JOB_HOST_BYTES];
+};
+
+struct api_host {
+    void *ctx;
+    /* Any thread, also a system stack of the runtime's; takes no lock, allocates nothing. */
+    void (*post)(void *ctx, struct api_task *task);
+    void (*pool)(void *ctx, struct api_job *job);
+    /* Call api_tick at that monotonic time; replaces the one asked before; UINT64_MAX: none. */
+    void (*alarm)(void *ctx, uint64_t at_ns);
+    void (*reply)(void *ctx, struct api_call *call);
+    /* Loads NAME from the module directory. Pool thread. As gr_module_load, or -EPERM: there is no
+     * directory. */
+    int (*load_module)(void *ctx, const char *name, char *err, size_t err_bytes);
+};
+
+enum api_scope { API_SCOPE_READ = 1, API_SCOPE_CONTROL = 2, API_SCOPE_LOAD = 4, API_SCOPE_ALL = 7 };
+
+#define API_TOKEN_BYTES 32
+struct api_token {
+    char name[64];
+    unsigned scopes;
+    unsigned char secret[API_TOKEN_BYTES];
+};
+
+struct api_config {
+    const struct api_token *tokens; /* must outlive the api */
+    size_t token_count;
+    bool no_auth;                   /* TCP needs no token */
+    const char *const *allow_hosts; /* besides localhost, 127.0.0.1 and [::1] */
+    size_t allow_host_count;
+    const char *version;
+};
+
+/* NULL: out of memory or of entropy. */
+struct api *api_create(const struct api_host *host, const struct api_config *config);
+/* No call may be in the API. NULL does nothing. */
+void api_destroy(struct api *api);
+/* 32 hex digits, new at each start. */
+const char *api_instance(const struct api *api);
+void api_tick(struct api *api);
+
+/*
+ * From now on mutations are refused except releases; every hold is released, every pending suspend
+ * answered, every goroutine asked to end.
+ */
+void api_drain(struct api *api);
+bool api_is_draining(const struct api *api);
+
+/* A module file that the host refused to hand to the runtime. Any thread. It is listed with its
+ * error. */
+void api_module_note(struct api *api, const char *name, const char *path, const char *error);
+
+/* ---- A request and its answer ------------------------------------------------------------------
+ */
+
+/* Who is at the other end of the connection. */
+struct api_peer {
+    bool tcp;
+    bool refused; /* Unix socket: a uid that may not come in */
+    uint32_t uid; /* Unix socket */
+};
+
+struct api_header {
+    const char *name, *value;
+};
+
+struct api_request {
+    const char *method; /* upper case */
+    const char *target; /* as sent, absolute form reduced to the path */
+    size_t target_bytes;
+    const struct api_header *headers;
+    size_t header_count;
+    const char *body;
+    size_t body_bytes;
+    struct api_peer peer;
+    uint64_t parsed_ns; /* monotonic */
+};
+
+struct api_reply {
+    int status;
+    const char *content_type; /* NULL: no body */
+    struct api_buf headers;   /* more header lines, each with its CRLF */
+    struct api_buf body;      /* the whole body, or the next piece of it */
+    bool streaming;           /* the length is not known: pieces follow each other */
+    bool more;                /* another piece comes after api_call_pull */
+};
+
+enum api_format { API_FORMAT_JSON, API_FORMAT_PRETTY, API_FORMAT_NDJSON, API_FORMAT_TEXT };
+
+#define API_PRINCIPAL_BYTES 80
+
+struct api_call {
+    /* The host's, set before the start. */
+    struct api *api;
+    void *host_ctx;
+    struct api_request request;
+
+    /* The API's answer, read by the host after host->reply. */
+    struct api_reply reply;
+
+    /* The API's. */
+    const struct api_route *route;
+    struct api_target target;
+    char principal[API_PRINCIPAL_BYTES];
+    unsigned scopes;
+    enum api_format format;
+    json_t *body;     /* an object, never NULL in handlers of routes that take one */
+    uint64_t id;      /* of the {id} in the path */
+    const char *name; /* of the {name} in the path */
+    bool abandoned;
+    void (*abandon)(struct api_call *call);     /* may be NULL: nothing to hurry */
+    void (*undelivered)(struct api_call *call); /* the answer did not reach the client */
+    void (*cleanup)(struct api_call *call);     /* frees `state` */
+    void (*work)(struct api_call *call);        /* what runs on the pool now */
+    void (*piece)(struct api_call *call);       /* pool: fills the reply with the next piece */
+    void *state;
+    struct api_job job;
+};
+
+/* `call` is zeroed but for the host's fields. */
+void api_call_start(struct api_call *call);
+/* The connection ended while the call is in the API: it will reply soon, and what it took is given
+ * back. */
+void api_call_abandon(struct api_call *call);
+void api_call_pull(struct api_call *call);
+/* `delivered`: the last byte of the answer was handed to the kernel. Frees what the call owns. */
+void api_call_finish(struct api_call *call, bool delivered);
+
+/* The body of a problem for errors that the host finds before there is a call. */
+void api_problem_write(struct api_buf *buf, int status, const char *code, const char *detail);
+const char *api_status_text(int status);
+
+/* Unsigned and case-blind. NULL if absent. */
+const char *api_request_header(const struct api_request *request, const char *name);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * buffer.h: a growing byte buffer, the only way in which the API produces text.
+ *
+ * Running out of memory is remembered in `failed` instead of being returned by every append: a
+ * writer appends to its heart's content and looks once, at the end (the idea is OpenBSD's and
+ * Caddy's sticky error). A failed buffer is empty and stays so until api_buf_free. Rejected:
+ * open_memstream, whose FILE takes a lock and cannot hand its bytes over.
+ */
+#ifndef API_BUFFER_H
+#define API_BUFFER_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct api_buf {
+    char *data;
+    size_t size, capacity;
+    bool failed;
+};
+
+void api_buf_free(struct api_buf *buf);
+/* Keeps the memory. */
+void api_buf_clear(struct api_buf *buf);
+void api_buf_add(struct api_buf *buf, const void *bytes, size_t size);
+void api_buf_str(struct api_buf *buf, const char *text);
+void api_buf_printf(struct api_buf *buf, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* For people's terminals: control characters become '?'; at most `max` bytes (0: all), then "...".
+ */
+void api_buf_plain(struct api_buf *buf, const char *text, size_t max);
+
+#endif

@@ -1,0 +1,214 @@
+/*
+ * internal.h: what the files of api/ offer each other: the API's own state, replies, routes.
+ *
+ * A handler is called with everything checked that the route's row declares: scope, query
+ * parameters, the body's fields with their types and ranges, the id. It ends by filling the reply
+ * (api_reply_json, api_problem, …) and, if it runs on the loop, by api_call_done, at once or later.
+ * A handler of a pool route runs on a pool thread and only fills the reply; it may touch nothing
+ * that belongs to the loop.
+ *
+ * Rejected: handlers that return a status and a body: a suspend has nothing to return when it was
+ * asked.
+ */
+#ifndef API_INTERNAL_H
+#define API_INTERNAL_H
+
+#include <pthread.h>
+
+#include <grasp/inspect.h>
+#include <grasp/runtime.h>
+
+#include "api.h"
+#include "events.h"
+#include "suspensions.h"
+#include "timers.h"
+
+/* ---- Routes ------------------------------------------------------------------------------------
+ */
+
+enum api_field_type {
+    API_FIELD_UINT,
+    API_FIELD_BOOL,
+    API_FIELD_STRING, /* min and max are bytes */
+    API_FIELD_OBJECT,
+    API_FIELD_ANY,
+};
+
+/* A body field or a query parameter. */
+struct api_field {
+    const char *name;
+    enum api_field_type type;
+    uint64_t min, max;
+    bool required;
+};
+
+enum api_route_flag {
+    API_ROUTE_POOL = 1,    /* the handler runs on a pool thread */
+    API_ROUTE_OPEN = 2,    /* no token, any Host */
+    API_ROUTE_RELEASE = 4, /* a mutation that is served while draining */
+    API_ROUTE_LIST = 8,    /* takes limit and cursor; NDJSON streams */
+    API_ROUTE_PLAIN = 16,  /* not under /v1: no format, its own content type */
+};
+
+typedef void api_handler(struct api_call *call);
+typedef void api_text_fn(struct api_buf *out, const json_t *value);
+
+struct api_route {
+    const char *method, *path;
+    api_handler *handler;
+    unsigned scope, flags;
+    const struct api_field *params; /* ends with a NULL name; may be NULL */
+    const struct api_field *fields; /* likewise */
+    api_text_fn *text;              /* NULL: key and value lines */
+};
+
+extern const struct api_route api_routes[];
+extern const size_t api_route_count;
+#define API_ROUTES_MAX 64
+
+/* The route of the call, with call->id and call->name set; or a problem in the reply and false. */
+bool api_route_find(struct api_call *call);
+
+/* ---- The API's state ---------------------------------------------------------------------------
+ */
+
+#define API_STATUSES_MAX 32
+
+struct api_copies;
+
+struct api {
+    struct api_host host;
+    struct api_config config;
+    char instance[33];
+    uint64_t started_realtime_ns;
+    bool draining; /* loop */
+    struct api_timers timers;
+    uint64_t alarm_ns;
+    struct api_suspensions suspensions;
+    struct api_watches watches;
+    struct api_copies *copies;
+    _Atomic(uint64_t)
+        seq; /* the last event; relaxed: a number to show, ordered by the events' own posts */
+    pthread_mutex_t notes_lock; /* guards notes */
+    struct api_module_note {
+        char *name, *path, *error;
+    } * notes;
+    size_t note_count;
+    /* Requests by route and status, counted on the loop, read by the metrics job: relaxed counters.
+     */
+    _Atomic(uint64_t) served[API_ROUTES_MAX + 1][API_STATUSES_MAX];
+    _Atomic(uint64_t) leases_expired;
+};
+
+/* Starts or moves a timer and tells the host; as api_timer_start. */
+int api_timer_set(struct api *api, struct api_timer *timer, uint64_t at_ns);
+void api_timer_clear(struct api *api, struct api_timer *timer);
+
+/* ---- Replies -----------------------------------------------------------------------------------
+ */
+
+/* Place of a status among those that the API gives, and back (0: there is none at this place). */
+size_t api_status_index(int status);
+int api_status_at(size_t index);
+/* Renders value in the call's format and gives up the caller's reference. NULL value: out of
+ * memory. */
+void api_reply_json(struct api_call *call, int status, json_t *value);
+/* A problem; fmt is the sentence that says what to fix. */
+void api_problem(struct api_call *call, int status, const char *code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same with more members, whose reference is given up. */
+void api_problem_with(struct api_call *call, int status, const char *code, json_t *members,
+                      const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void api_problem_no_memory(struct api_call *call);
+/* -ESRCH, -EOWNERDEAD and -ENOMEM about goroutine `id`. */
+void api_problem_goroutine(struct api_call *call, int err, uint64_t id);
+/* 504 with what stood in the way. Pool thread: naming the pc takes the inspector's lock. */
+void api_problem_timeout(struct api_call *call, const struct gr_hold *hold);
+void api_reply_text(struct api_call *call, int status, const char *type, const char *text);
+/* Appends one value in a format. */
+void api_render(struct api_buf *out, const json_t *value, enum api_format format,
+                api_text_fn *text);
+/* Loop: the reply is complete. */
+void api_call_done(struct api_call *call);
+/* Loop: runs `work` on the pool, then replies. */
+void api_call_pool(struct api_call *call, void (*work)(struct api_call *call));
+
+/* ---- Checked input -----------------------------------------------------------------------------
+ */
+
+/* Parses and checks the body against the route; a problem and false if it is wrong. */
+bool api_body_read(struct api_call *call);
+/* Checks names, types and ranges of the query parameters; a problem and false if they are wrong. */
+bool api_params_check(struct api_call *call);
+/* Decides call->format from format= and Accept; a problem and false if none fits. */
+bool api_format_choose(struct api_call *call);
+uint64_t api_body_uint(const struct api_call *call, const char *name, uint64_t otherwise);
+const char *api_body_string(const struct api_call *call, const char *name); /* NULL if absent */
+const char *api_param(const struct api_call *call, const char *name);       /* NULL if absent */
+uint64_t api_param_uint(const struct api_call *call, const char *name, uint64_t otherwise);
+bool api_param_bool(const struct api_call *call, const char *name, bool otherwise);
+
+/* ---- Lists -------------------------------------------------------------------------------------
+ */
+
+/*
+ * A walk over objects in ascending order of id. next: pool thread; the first one above `after` that
+ * matches, which becomes `after`; its id, 0: there is none, and *item NULL: out of memory.
+ */
+struct api_walk {
+    struct api *api;
+    uint64_t after, seq;
+    uint64_t peeked_id; /* list.c: the item that showed that there is a next page */
+    json_t *peeked;
+    uint64_t (*next)(struct api_walk *walk, json_t **item);
+    void (*destroy)(struct api_walk *walk);
+};
+/* Takes `after` and `seq` from the call's cursor; a problem and false if it is none of ours. */
+bool api_walk_begin(struct api_call *call, struct api_walk *walk);
+/* Answers with one page or, as NDJSON, begins a stream. Pool thread. Owns the walk from here on. */
+void api_list_reply(struct api_call *call, struct api_walk *walk);
+
+/* ---- Security ----------------------------------------------------------------------------------
+ */
+
+bool api_auth_host(struct api_call *call);
+bool api_auth_token(struct api_call *call);
+bool api_auth_origin(struct api_call *call);
+
+/* ---- JSON out ----------------------------------------------------------------------------------
+ */
+
+json_t *api_json_hex(uint64_t value);        /* "0x…" */
+json_t *api_json_address(uint64_t value);    /* the same, null for 0 */
+json_t *api_json_time(uint64_t realtime_ns); /* RFC 3339 UTC, null for 0 */
+json_t *
+api_json_string(const char *text); /* null for NULL; bytes that are no UTF-8 become U+FFFD */
+json_t *api_json_bytes(const char *text, size_t size);
+json_t *api_json_uint(uint64_t value);
+void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns);
+uint64_t api_realtime_ns(void);
+
+/* A goroutine object; pool thread. NULL: out of memory. */
+json_t *api_goroutine_json(struct api *api, const struct gr_info *info);
+/* By id. -ESRCH, -EOWNERDEAD, -ENOMEM. */
+int api_goroutine_get(struct api *api, uint64_t id, json_t **out);
+json_t *api_runtime_json(struct api *api);
+
+/* ---- Text for people
+ * ----------------------------------------------------------------------------- */
+
+api_text_fn api_text_goroutines, api_text_stack, api_text_snapshot, api_text_suspensions,
+    api_text_modules, api_text_log;
+void api_text_lines(struct api_buf *out, const json_t *value);
+
+/* ---- Handlers
+ * ------------------------------------------------------------------------------------ */
+
+api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handle_runtime_patch,
+    api_handle_metrics, api_handle_modules, api_handle_module, api_handle_module_load,
+    api_handle_goroutines, api_handle_spawn, api_handle_goroutine, api_handle_log,
+    api_handle_cancel, api_handle_suspend, api_handle_resume, api_handle_snapshot, api_handle_stack,
+    api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,
+    api_handle_suspension_delete;
+
+#endif

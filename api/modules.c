@@ -1,0 +1,258 @@
+/*
+ * modules.c: list, show and load modules.
+ *
+ * The runtime lists what it loaded and what it refused. What the host refused before (a file that
+ * others can write) never reached the runtime; such files are kept as notes and listed behind the
+ * runtime's.
+ */
+#include "internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRIES_MAX 256 /* shown of one module */
+
+/* ---- Notes
+ * --------------------------------------------------------------------------------------- */
+
+/* notes_lock held. */
+static struct api_module_note *note_find(struct api *api, const char *name)
+{
+    for (size_t i = 0; i < api->note_count; i++)
+        if (strcmp(api->notes[i].name, name) == 0)
+            return &api->notes[i];
+    return NULL;
+}
+
+static void note_free(struct api_module_note *note)
+{
+    free(note->name);
+    free(note->path);
+    free(note->error);
+}
+
+/* Out of memory: the file is not listed, the log has it anyhow. */
+void api_module_note(struct api *api, const char *name, const char *path, const char *error)
+{
+    struct api_module_note note = {strdup(name), strdup(path), strdup(error)};
+    pthread_mutex_lock(&api->notes_lock);
+    struct api_module_note *old = note_find(api, name), *grown = NULL;
+    if (note.name && note.path && note.error && !old) {
+        grown = realloc(api->notes, (api->note_count + 1) * sizeof *grown);
+        if (grown) {
+            api->notes = grown;
+            old = &api->notes[api->note_count++];
+            *old = (struct api_module_note){0};
+        }
+    }
+    if (note.name && note.path && note.error && old) {
+        struct api_module_note swap = *old;
+        *old = note;
+        note = swap;
+    }
+    pthread_mutex_unlock(&api->notes_lock);
+    note_free(&note);
+}
+
+static void note_forget(struct api *api, const char *name)
+{
+    struct api_module_note gone = {0};
+    pthread_mutex_lock(&api->notes_lock);
+    struct api_module_note *note = note_find(api, name);
+    if (note) {
+        gone = *note;
+        *note = api->notes[--api->note_count];
+    }
+    pthread_mutex_unlock(&api->notes_lock);
+    note_free(&gone);
+}
+
+/* ---- JSON
+ * ---------------------------------------------------------------------------------------- */
+
+static json_t *entries_json(const char *name)
+{
+    json_t *list = json_array();
+    struct gr_entry_info *entries = calloc(ENTRIES_MAX, sizeof *entries);
+    ssize_t count = entries ? gr_module_entries(name, entries, ENTRIES_MAX) : 0;
+    for (ssize_t i = 0; i < count && i < ENTRIES_MAX; i++)
+        json_array_append_new(list, json_pack("{s:o,s:o}", "name", api_json_string(entries[i].name),
+                                              "doc", api_json_string(entries[i].doc)));
+    free(entries);
+    return list;
+}
+
+static json_t *module_json(const struct gr_module_info *info)
+{
+    json_t *value = json_object();
+    json_object_set_new(value, "name", api_json_string(info->name));
+    json_object_set_new(value, "loaded", json_boolean(info->loaded));
+    json_object_set_new(value, "path", api_json_string(info->path));
+    if (!info->loaded) {
+        json_object_set_new(value, "error", api_json_string(info->error));
+        return value;
+    }
+    json_object_set_new(value, "build_id",
+                        api_json_string(info->build_id[0] ? info->build_id : NULL));
+    json_object_set_new(value, "entries", entries_json(info->name));
+    json_object_set_new(value, "goroutines", json_string(info->wired ? "wired" : "free"));
+    json_object_set_new(value, "wired_because",
+                        api_json_string(info->wired ? info->wired_because : NULL));
+    json_object_set_new(value, "text",
+                        json_pack("[{s:o,s:o}]", "lo", api_json_hex(info->text_lo), "hi",
+                                  api_json_hex(info->text_hi)));
+    json_object_set_new(value, "entry_checks", api_json_uint(info->entry_checks));
+    json_object_set_new(value, "live", api_json_uint(info->live));
+    return value;
+}
+
+static json_t *note_json(const struct api_module_note *note)
+{
+    return json_pack("{s:o,s:b,s:o,s:o}", "name", api_json_string(note->name), "loaded", 0, "path",
+                     api_json_string(note->path), "error", api_json_string(note->error));
+}
+
+/* All modules as a fresh array: few, so that a page is cut from the whole. NULL: no memory. */
+static json_t *all_modules(struct api *api)
+{
+    size_t room = gr_module_list(NULL, 0) + 16, count;
+    struct gr_module_info *infos = calloc(room, sizeof *infos);
+    if (!infos)
+        return NULL;
+    count = gr_module_list(infos, room);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count && i < room; i++)
+        json_array_append_new(list, module_json(&infos[i]));
+    pthread_mutex_lock(&api->notes_lock);
+    for (size_t i = 0; i < api->note_count; i++)
+        json_array_append_new(list, note_json(&api->notes[i]));
+    pthread_mutex_unlock(&api->notes_lock);
+    free(infos);
+    return list;
+}
+
+/* ---- Handlers
+ * ------------------------------------------------------------------------------------ */
+
+struct module_walk {
+    struct api_walk walk;
+    json_t *list;
+};
+
+/* A module's place in the order of loading is its id here. */
+static uint64_t module_next(struct api_walk *walk, json_t **item)
+{
+    struct module_walk *w = (struct module_walk *)walk;
+    json_t *value = json_array_get(w->list, walk->after);
+    if (!value)
+        return 0;
+    *item = json_incref(value);
+    return ++walk->after;
+}
+
+static void module_walk_free(struct api_walk *walk)
+{
+    json_decref(((struct module_walk *)walk)->list);
+    free(walk);
+}
+
+void api_handle_modules(struct api_call *call)
+{
+    struct module_walk *w = calloc(1, sizeof *w);
+    if (!w) {
+        api_problem_no_memory(call);
+        return;
+    }
+    w->walk.next = module_next;
+    w->walk.destroy = module_walk_free;
+    w->list = all_modules(call->api);
+    if (w->list && api_walk_begin(call, &w->walk)) {
+        api_list_reply(call, &w->walk);
+        return;
+    }
+    if (!w->list)
+        api_problem_no_memory(call);
+    module_walk_free(&w->walk);
+}
+
+static json_t *find_module(struct api *api, const char *name)
+{
+    struct gr_module_info *info = calloc(1, sizeof *info);
+    json_t *value = NULL;
+    if (info && gr_module_info(name, info) == 0)
+        value = module_json(info);
+    free(info);
+    if (value)
+        return value;
+    pthread_mutex_lock(&api->notes_lock);
+    struct api_module_note *note = note_find(api, name);
+    if (note)
+        value = note_json(note);
+    pthread_mutex_unlock(&api->notes_lock);
+    return value;
+}
+
+void api_handle_module(struct api_call *call)
+{
+    json_t *value = find_module(call->api, call->name);
+    if (value)
+        api_reply_json(call, 200, value);
+    else
+        api_problem(call, 404, API_CODE_MODULE_NOT_LOADED,
+                    "no module \"%.80s\" is loaded; GET /v1/modules lists them", call->name);
+}
+
+/* A plain name: what could be a path, hidden or an option is none. */
+static bool name_valid(const char *name)
+{
+    if (name[0] == '.' || name[0] == '-')
+        return false;
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("_.-", *name))
+            return false;
+    return true;
+}
+
+static void load_problem(struct api_call *call, int err, const char *name, const char *why)
+{
+    if (err == -EPERM)
+        api_problem(call, 403, API_CODE_FORBIDDEN,
+                    "this daemon was started without --modules, so it loads none");
+    else if (err == -ENOENT)
+        api_problem(call, 404, API_CODE_NOT_FOUND, "the module directory has no file %s.so", name);
+    else if (err == -EBUSY)
+        api_problem(
+            call, 409, API_CODE_MODULE_CHANGED,
+            "another build of \"%s\" is loaded; this daemon cannot replace a loaded module: "
+            "give the new build another name, or restart",
+            name);
+    else if (err == -ENOMEM)
+        api_problem_no_memory(call);
+    else
+        api_problem(call, 422, API_CODE_MODULE_REFUSED, "%s.so is refused: %s", name, why);
+}
+
+void api_handle_module_load(struct api_call *call)
+{
+    const char *name = api_body_string(call, "name");
+    char why[512] = "";
+    if (!name_valid(name)) {
+        api_problem(call, 400, API_CODE_BAD_REQUEST,
+                    "\"%.63s\" is no module name: give the file's name without .so and without a "
+                    "path, of [A-Za-z0-9_.-]",
+                    name);
+        return;
+    }
+    int err = call->api->host.load_module(call->api->host.ctx, name, why, sizeof why);
+    if (err < 0) {
+        load_problem(call, err, name, why);
+        return;
+    }
+    note_forget(call->api, name);
+    api_event(call->api);
+    if (err == 0)
+        api_buf_printf(&call->reply.headers, "Location: /v1/modules/%s\r\n", name);
+    api_reply_json(call, err == 0 ? 201 : 200, find_module(call->api, name));
+}

@@ -1,0 +1,285 @@
+/*
+ * reply.c: answers: values in the format that was asked for, and problems (RFC 9457).
+ *
+ * A problem is always application/problem+json, whatever the format: programs look for its `code`,
+ * and a person can read it as it is. Rendering happens where the handler runs, on the pool for big
+ * answers.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct status {
+    int status;
+    const char *text;
+} statuses[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+};
+#define STATUSES (sizeof statuses / sizeof statuses[0])
+_Static_assert(STATUSES <= API_STATUSES_MAX, "a counter a status");
+
+const char *api_status_text(int status)
+{
+    for (size_t i = 0; i < STATUSES; i++)
+        if (statuses[i].status == status)
+            return statuses[i].text;
+    return "Unknown";
+}
+
+size_t api_status_index(int status)
+{
+    size_t i = 0;
+    while (i + 1 < STATUSES && statuses[i].status != status)
+        i++;
+    return i;
+}
+
+int api_status_at(size_t index)
+{
+    return index < STATUSES ? statuses[index].status : 0;
+}
+
+static int append(const char *bytes, size_t size, void *buf)
+{
+    api_buf_add(buf, bytes, size);
+    return 0;
+}
+
+void api_render(struct api_buf *out, const json_t *value, enum api_format format, api_text_fn *text)
+{
+    switch (format) {
+    case API_FORMAT_JSON:
+    case API_FORMAT_NDJSON:
+        json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY);
+        break;
+    case API_FORMAT_PRETTY:
+        json_dump_callback(value, append, out, JSON_INDENT(2) | JSON_ENCODE_ANY);
+        break;
+    case API_FORMAT_TEXT:
+        (text ? text : api_text_lines)(out, value);
+        return; /* text ends its own lines */
+    }
+    api_buf_str(out, "\n");
+}
+
+static const char *type_of(enum api_format format)
+{
+    return format == API_FORMAT_TEXT     ? API_TYPE_TEXT
+           : format == API_FORMAT_NDJSON ? API_TYPE_NDJSON
+                                         : API_TYPE_JSON;
+}
+
+void api_reply_json(struct api_call *call, int status, json_t *value)
+{
+    if (!value) {
+        api_problem_no_memory(call);
+        return;
+    }
+    call->reply.status = status;
+    call->reply.content_type = type_of(call->format);
+    api_render(&call->reply.body, value, call->format, call->route->text);
+    json_decref(value);
+    if (call->reply.body.failed)
+        api_problem_no_memory(call);
+}
+
+void api_reply_text(struct api_call *call, int status, const char *type, const char *text)
+{
+    call->reply.status = status;
+    call->reply.content_type = type;
+    api_buf_str(&call->reply.body, text);
+}
+
+/* ---- Problems
+ * ------------------------------------------------------------------------------------ */
+
+static json_t *problem_json(int status, const char *code, const char *detail)
+{
+    return json_pack("{s:s,s:s,s:i,s:o,s:s}", "type", "about:blank", "title",
+                     api_status_text(status), "status", status, "detail", api_json_string(detail),
+                     "code", code);
+}
+
+void api_problem_write(struct api_buf *buf, int status, const char *code, const char *detail)
+{
+    json_t *value = problem_json(status, code, detail);
+    api_render(buf, value, API_FORMAT_JSON, NULL);
+    json_decref(value);
+}
+
+static void reply_problem(struct api_call *call, int status, const char *code, json_t *members,
+                          const char *detail)
+{
+    json_t *value = problem_json(status, code, detail);
+    if (members)
+        json_object_update(value, members);
+    json_decref(members);
+    call->reply.status = status;
+    call->reply.content_type = API_TYPE_PROBLEM;
+    call->reply.streaming = call->reply.more = false;
+    api_buf_clear(&call->reply.body);
+    api_render(&call->reply.body, value, API_FORMAT_JSON, NULL);
+    json_decref(value);
+    if (status == 503)
+        api_buf_str(&call->reply.headers, "Retry-After: 1\r\n");
+}
+
+void api_problem(struct api_call *call, int status, const char *code, const char *fmt, ...)
+{
+    char detail[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(detail, sizeof detail, fmt, args);
+    va_end(args);
+    reply_problem(call, status, code, NULL, detail);
+}
+
+void api_problem_with(struct api_call *call, int status, const char *code, json_t *members,
+                      const char *fmt, ...)
+{
+    char detail[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(detail, sizeof detail, fmt, args);
+    va_end(args);
+    reply_problem(call, status, code, members, detail);
+}
+
+void api_problem_no_memory(struct api_call *call)
+{
+    api_problem(call, 503, API_CODE_OUT_OF_RESOURCES,
+                "the daemon has no memory left for this answer; try again later");
+}
+
+void api_problem_goroutine(struct api_call *call, int err, uint64_t id)
+{
+    if (err == -EOWNERDEAD)
+        api_problem(call, 410, API_CODE_GOROUTINE_DEAD, "goroutine %" PRIu64 " has ended", id);
+    else if (err == -ESRCH)
+        api_problem(call, 404, API_CODE_NOT_FOUND, "there is no goroutine %" PRIu64, id);
+    else if (err == -ENOMEM)
+        api_problem_no_memory(call);
+    else
+        api_problem(call, 500, API_CODE_INTERNAL, "the runtime answered: %s", strerror(-err));
+}
+
+/* ---- Content negotiation
+ * --------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name, *type;
+    enum api_format format;
+} formats[] = {
+    {"json", "application/json", API_FORMAT_JSON},
+    {"pretty", "application/json", API_FORMAT_PRETTY},
+    {"ndjson", "application/x-ndjson", API_FORMAT_NDJSON},
+    {"text", "text/plain", API_FORMAT_TEXT},
+};
+#define FORMATS (sizeof formats / sizeof formats[0])
+
+/* How well one media range of Accept fits a type: its quality in thousandths; -1: it does not speak
+ * of it. */
+static int range_quality(const char *range, size_t size, const char *type, int *specific)
+{
+    size_t name = 0;
+    while (name < size && !strchr("; \t", range[name]))
+        name++;
+    const char *slash = strchr(type, '/');
+    size_t major = (size_t)(slash - type) + 1;
+    if (name == strlen(type) && strncasecmp(range, type, name) == 0)
+        *specific = 2;
+    else if (name == major + 1 && strncasecmp(range, type, major) == 0 && range[major] == '*')
+        *specific = 1;
+    else if (name == 3 && strncmp(range, "*/*", 3) == 0)
+        *specific = 0;
+    else
+        return -1;
+    int quality = 1000;
+    for (size_t i = name; i + 3 <= size; i++)
+        if (range[i] == 'q' && range[i + 1] == '=') {
+            int scale = 100;
+            quality = range[i + 2] == '1' ? 1000 : 0;
+            for (size_t k = i + 4; k < size && quality < 1000 && scale; k++, scale /= 10)
+                quality += range[k] >= '0' && range[k] <= '9' ? (range[k] - '0') * scale : 0;
+            break;
+        }
+    return quality;
+}
+
+/* The quality that Accept gives to a type: the most specific range counts. */
+static int accept_quality(const char *accept, const char *type)
+{
+    int quality = 0, best = -1;
+    while (*accept) {
+        accept += strspn(accept, ", \t");
+        size_t size = strcspn(accept, ",");
+        int specific = 0, q = range_quality(accept, size, type, &specific);
+        if (q >= 0 && specific > best) {
+            best = specific;
+            quality = q;
+        }
+        accept += size;
+    }
+    return quality;
+}
+
+bool api_format_choose(struct api_call *call)
+{
+    call->format = API_FORMAT_JSON;
+    if (call->route->flags & API_ROUTE_PLAIN)
+        return true;
+    const char *name = api_param(call, "format");
+    if (name) {
+        for (size_t i = 0; i < FORMATS; i++)
+            if (strcmp(formats[i].name, name) == 0) {
+                call->format = formats[i].format;
+                return true;
+            }
+        api_problem(call, 400, API_CODE_BAD_REQUEST,
+                    "parameter format must be one of json, pretty, ndjson and text");
+        return false;
+    }
+    const char *accept = api_request_header(&call->request, "accept");
+    if (!accept)
+        return true;
+    int best = 0;
+    for (size_t i = 0; i < FORMATS; i++) {
+        int quality = accept_quality(accept, formats[i].type);
+        if (quality > best) {
+            best = quality;
+            call->format = formats[i].format;
+        }
+    }
+    if (best)
+        return true;
+    api_problem(call, 406, API_CODE_NOT_ACCEPTABLE,
+                "this daemon answers application/json, application/x-ndjson or text/plain");
+    return false;
+}
