@@ -2,13 +2,13 @@
 # grasp_add_program(NAME source… [OPTIONS flag…] [LIBRARIES item…])
 #
 # Build a workload module NAME.so in GRASP_MODULE_DIRECTORY, or a program that embeds Grasp in
-# CMAKE_RUNTIME_OUTPUT_DIRECTORY, with grasp-cc. Works in Grasp's own build and after find_package(grasp).
-# OPTIONS are flags of the compiler (default: -O2), LIBRARIES come last on the linker's line. The target is
-# called NAME-module or NAME-program and is part of the default build. A source of its own
-# flags: set_source_files_properties(… PROPERTIES COMPILE_OPTIONS "…").
+# CMAKE_RUNTIME_OUTPUT_DIRECTORY, with grasp-cc. They work in Grasp's own build and after
+# find_package(grasp). OPTIONS are flags of the compiler (default: -O2 -Wall -Wextra), LIBRARIES come
+# last on the linker's line. The target is called NAME-module or NAME-program and is part of the
+# default build. Flags of one source: set_source_files_properties(… PROPERTIES COMPILE_OPTIONS "…").
 #
-# The compiler is CMAKE_C_COMPILER; CMAKE_C_FLAGS are not used, since those of a sanitizer build of the
-# runtime do not belong into modules.
+# The compiler is CMAKE_C_COMPILER; CMAKE_C_FLAGS are not used, since those of a sanitizer build of
+# the runtime do not belong into modules.
 
 if(NOT DEFINED GRASP_MODULE_DIRECTORY)
     set(GRASP_MODULE_DIRECTORY ${CMAKE_BINARY_DIR}/modules)

@@ -45,7 +45,7 @@ void cc_list_add_all(struct cc_list *list, const struct cc_list *more);
 /* A formatted string that lives as long as the process. */
 char *cc_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* "grasp-cc: …" on stderr. cc_refuse also ends the process with 1, after removing temporary files.
+/* "grasp-cc: …" on stderr. cc_refuse also ends the process with 1 and removes temporary files.
  */
 void cc_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void cc_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -197,7 +197,7 @@ const struct cc_entry_arch *cc_entry_arch_of_triple(const char *triple);
 /* ---- The linked file (rewrite.c)
  * ------------------------------------------------------------------- */
 
-/* Makes `path` a module: NULL, or why it can't be one. `flags`: GRI_MODULE_… besides REWRITTEN. */
+/* Makes `path` a module: NULL, or why it can't be one. `flags`: GRI_MODULE_…, without REWRITTEN. */
 const char *cc_rewrite(const char *path, uint32_t flags);
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * note.S: the note of type GRI_NOTE_MODULE (core/builtin.h, struct gri_module_note), as it is before
- * grasp-cc has filled it in. It is the same for every architecture.
+ * note.S: the note of type GRI_NOTE_MODULE (core/builtin.h, struct gri_module_note), as it is
+ * before grasp-cc has filled it in. It is the same for every architecture.
  *
- * Until then text_lo holds the distance from itself to __gr_slow, which is how grasp-cc finds that routine in
- * a file without symbols. The reference also keeps the routine when the linker collects garbage, and the
- * flag R keeps the note; module.c asserts the sizes.
+ * Until then text_lo holds the distance from itself to __gr_slow, which is how grasp-cc finds that
+ * routine in a file without symbols. The reference also keeps the routine when the linker collects
+ * garbage, and the flag R keeps the note. meta.c asserts the sizes.
  */
         .section .note.grasp, "aR", %note
         .balign 4

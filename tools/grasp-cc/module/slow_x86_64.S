@@ -6,8 +6,8 @@
  *               0(%rsp)   address behind the check
  * Clobbers: nothing, not even flags; arch_entry_slow in libgrasp returns to behind the check.
  *
- * It stands in the section of functions that are never stopped asynchronously, since the check that led here
- * has read this thread's guard already.
+ * It stands in the section of functions that are never stopped asynchronously, since the check that
+ * led here has read this thread's guard already.
  */
         .section gr_nopreempt, "ax", @progbits
         .globl  __gr_slow
