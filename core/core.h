@@ -151,7 +151,8 @@ struct gr_g {
     struct gr_hold *waiters;
     bool pending_listed;             /* under wait_lock: on the monitor's list (suspend.c) */
     struct gr_g *pending_next;       /* guarded by the monitor's pending lock */
-    _Atomic(uint32_t) cancel;        /* 1: asked to end. Set before meta_lock is taken to find `waiting` */
+    _Atomic(uint32_t) cancel;        /* 1: asked to end. Set before `waiting` is looked at (park.c) */
+    _Atomic(struct gri_waiter *) waiting; /* what it waits on, while it does */
     /* Counted by the signal handler and the slow path, relaxed: reported when a suspend times out. */
     _Atomic(uint64_t) refused[GR_REFUSALS];
     _Atomic(uint64_t) signals, refused_pc;
@@ -187,7 +188,6 @@ struct gr_g {
 
     /* Guarded by meta_lock: read by gr_info and gr_cancel. */
     struct gri_lock meta_lock;
-    struct gri_waiter *waiting; /* what it waits on, while it does */
     struct gri_labels *labels; /* reference counted, immutable */
     struct gri_module *module;
     struct gri_log *log; /* reference counted; the root's */
@@ -243,6 +243,7 @@ struct gri_waiter {
     void *payload;           /* the winner may leave or take something here before it readies g */
     uint64_t deadline_ns;    /* monotonic; 0: none */
     size_t heap_index;       /* in the timer heap, counted from 1; 0: not in it */
+    bool careful;            /* commit looks at the waiter's surroundings after others may have won it */
 };
 /* True for exactly one caller; it then sets result and calls gri_ready(w->g). */
 bool gri_waiter_win(struct gri_waiter *w, int result);

@@ -304,26 +304,41 @@ int gr_log(const char *fmt, ...)
 
 _Atomic(uint32_t) gri_draining;
 
+/* meta_lock held: takes the waiter that g waits on, if any, and wins it. While it is ours gri_wait does not return. */
+static bool cancel_wait(struct gr_g *g)
+{
+    static struct gri_waiter taken; /* an address that is no waiter's */
+    struct gri_waiter *w = atomic_load_explicit(&g->waiting, memory_order_seq_cst);
+    bool won;
+
+    /* acq_rel; pairs with gri_wait's exchange and wait_commit's CAS. */
+    if (!w || !atomic_compare_exchange_strong_explicit(&g->waiting, &w, &taken, memory_order_acq_rel,
+                                                       memory_order_relaxed))
+        return false;
+    won = gri_waiter_win(w, -ECANCELED);
+    atomic_store_explicit(&g->waiting, NULL, memory_order_release);
+    return won;
+}
+
 /* g is asked to end; the word says which life of the slot is meant. */
 static void cancel_g(struct gr_g *g, uint64_t word)
 {
-    struct gr_g *wake = NULL;
+    bool wake = false;
     struct gr_m *m;
 
     gri_lock(&g->meta_lock);
     if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
         gri_word_generation(word)) {
         /*
-         * seq_cst; pairs with the CAS to SYSCALL and the look at the flag in arch_syscall: it sees the flag, or
-         * we see SYSCALL below. Set under meta_lock: park.c's wait_commit sees it or is found.
+         * seq_cst; pairs with the CAS to SYSCALL and the look at the flag in arch_syscall (it sees the flag, or
+         * we see SYSCALL below), and with wait_commit (it sees the flag, or we find its waiter).
          */
         atomic_store_explicit(&g->cancel, 1, memory_order_seq_cst);
-        if (g->waiting && gri_waiter_win(g->waiting, -ECANCELED))
-            wake = g;
+        wake = cancel_wait(g);
     }
     gri_unlock(&g->meta_lock);
     if (wake) {
-        gri_ready(wake);
+        gri_ready(g);
         return;
     }
     /* In the kernel: the signal's handler sends it out of arch_syscall. */

@@ -22,6 +22,7 @@
 
 #define TICK_BUSY_NS 250000      /* somebody runs and somebody waits */
 #define TICK_CALM_NS 5000000     /* somebody runs, nobody waits */
+#define QUIET_LOOKS 20           /* so many looks without waiters before it calms down */
 #define FRESH_WAIT_NS 100000
 #define FRESH_SHARE_NS 100000
 #define SYSCALL_GRACE_NS 200000  /* a processor may sit in a system call so long while others wait for one */
@@ -100,7 +101,7 @@ static void end_slice(struct gr_m *m)
     atomic_store_explicit(&m->slice_request, 1, memory_order_relaxed);
     gri_poison(m);
     /* A g is a slot: a stale one only gets its counters touched. */
-    gri_send_signal(m, g);
+    gri_send_signal(m, g, false);
 }
 
 /* A running processor: when to look again because somebody waits for it; 0: nobody does. */
@@ -149,6 +150,7 @@ static void retake(struct gr_p *p, uint64_t now_ns, bool others_wait)
 /* Looks at every processor; returns how long it may be before the next look, 0: no need. */
 static uint64_t watch_processors(uint64_t now_ns)
 {
+    static unsigned quiet;
     /* acquire; pairs with gr_set_procs. All that ever were, since a retired one may still run. */
     uint64_t now_ticks = arch_ticks();
     bool others_wait = atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) > 0;
@@ -170,7 +172,8 @@ static uint64_t watch_processors(uint64_t now_ns)
     }
     if (others_wait)
         gri_wake_one();
-    return look ? look : busy ? TICK_CALM_NS : 0;
+    quiet = look || !busy ? 0 : quiet + 1;
+    return look ? look : !busy ? 0 : quiet < QUIET_LOOKS ? TICK_BUSY_NS : TICK_CALM_NS;
 }
 
 /* ---- The loop ------------------------------------------------------------------------------------ */

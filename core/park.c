@@ -6,13 +6,13 @@
  * timer's, the canceller's. The one that wins sets the result and readies the goroutine; the others leave.
  *
  * A waiter lives on the goroutine's stack, so a loser must not look at it after the goroutine is gone. Each
- * kind of waker finds it under a lock that gri_wait takes before it returns: object wakers under the
- * object's lock, the timer under the heap's, the canceller under the goroutine's meta_lock.
+ * kind of waker finds it in a way that gri_wait closes before it returns: object wakers under the object's
+ * lock, the timer under the heap's, the canceller by taking g->waiting away under the goroutine's meta_lock.
  * Order of locks: meta_lock, then an object's lock, then the heap's; the wakers take one only.
  *
  * Invariants
  *   W1  A waiter is won exactly once, and its winner calls gri_ready exactly once, after the g is WAITING.
- *   W2  g->waiting is non-NULL only between the g's becoming WAITING and its return from gri_wait.
+ *   W2  g->waiting is a waiter only between the g's becoming WAITING and its return from gri_wait.
  */
 #include "scheduler.h"
 
@@ -96,20 +96,28 @@ struct timed_wait {
 };
 
 /*
- * System stack, g is WAITING. meta_lock is held throughout: gri_wait takes it before it returns, so that the
- * waiter stays valid here even when somebody has won it already.
+ * System stack, g is WAITING. With a timer, or a careful commit, meta_lock is held throughout: gri_wait takes it
+ * before it returns, so that the waiter stays valid here even when somebody has won it already.
  */
 static bool wait_commit(struct gr_g *g, void *arg)
 {
     struct timed_wait wait = *(struct timed_wait *)arg;
-    struct gri_waiter *w = wait.waiter;
-    bool ready = false;
+    struct gri_waiter *w = wait.waiter, *mine = w;
+    bool locked = w->careful || w->deadline_ns, ready = false;
 
-    gri_lock(&g->meta_lock);
-    g->waiting = w;
-    /* relaxed: the canceller set it before it took this lock, or finds `waiting`. */
-    if (atomic_load_explicit(&g->cancel, memory_order_relaxed))
+    if (locked)
+        gri_lock(&g->meta_lock);
+    /* seq_cst store, then seq_cst load; pairs with cancel_g: it finds the waiter, or we see the flag. */
+    atomic_store_explicit(&g->waiting, w, memory_order_seq_cst);
+    if (atomic_load_explicit(&g->cancel, memory_order_seq_cst) &&
+        atomic_compare_exchange_strong_explicit(&g->waiting, &mine, NULL, memory_order_acq_rel,
+                                                memory_order_relaxed))
         ready = gri_waiter_win(w, -ECANCELED);
+    if (!locked) {
+        if (wait.commit)
+            wait.commit(g, wait.arg); /* from here on w may be gone unless we won it */
+        return !ready;
+    }
     if (wait.commit && !wait.commit(g, wait.arg))
         ready = gri_waiter_win(w, 0) || ready;
     if (!ready && w->deadline_ns)
@@ -123,14 +131,18 @@ int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uin
 {
     struct gr_g *g = gri_self();
     struct timed_wait wait = {w, commit, arg};
+    struct gri_waiter *found;
 
     w->g = g;
     w->deadline_ns = deadline_ns;
     w->heap_index = 0;
     gri_park(reason, object, wait_commit, &wait);
-    gri_lock(&g->meta_lock);
-    g->waiting = NULL;
-    gri_unlock(&g->meta_lock);
+    /* acq_rel; pairs with cancel_g's CAS: if it has the waiter, it is done with it once we get the lock. */
+    found = atomic_exchange_explicit(&g->waiting, NULL, memory_order_acq_rel);
+    if (found != w || w->careful || deadline_ns) {
+        gri_lock(&g->meta_lock);
+        gri_unlock(&g->meta_lock);
+    }
     if (deadline_ns)
         gri_timer_remove(w);
     return w->result;
@@ -149,10 +161,11 @@ static void yield_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     } while (!atomic_compare_exchange_weak_explicit(
         &g->word, &w, gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNABLE),
         memory_order_acq_rel, memory_order_relaxed));
+    /* Nobody is woken for it: there is not more to run than before. */
     if (held)
         gri_tell(g);
     else
-        gri_enqueue(g, false);
+        gri_runq_push(m->p, g);
 }
 
 void gr_yield(void)

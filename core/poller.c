@@ -180,7 +180,8 @@ static uint32_t epoll_events(int poll_events)
 
 int gri_poll_wait(int fd, int poll_events, uint64_t deadline_ns)
 {
-    struct fd_wait wait = {.fd = fd, .events = epoll_events(poll_events)};
+    struct fd_wait wait = {
+        .waiter.careful = true, .fd = fd, .events = epoll_events(poll_events)};
     struct bucket *b = bucket_of(fd);
     int result;
 

@@ -63,10 +63,9 @@ static bool thread_advances(struct gr_m *m)
     return true;
 }
 
-void gri_send_signal(struct gr_m *m, struct gr_g *g)
+void gri_send_signal(struct gr_m *m, struct gr_g *g, bool again)
 {
     uint32_t none = 0;
-    bool again = atomic_load_explicit(&g->signals, memory_order_relaxed) > 0;
 
     if (atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed)) {
         refuse(g, GR_REFUSED_OFF, 0);
@@ -76,7 +75,7 @@ void gri_send_signal(struct gr_m *m, struct gr_g *g)
     if (!atomic_compare_exchange_strong_explicit(&m->signal_pending, &none, 1, memory_order_acq_rel,
                                                  memory_order_relaxed))
         return;
-    if (!thread_advances(m)) {
+    if (again && !thread_advances(m)) {
         refuse(g, GR_REFUSED_BLOCKED, 0);
         atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
         return;
@@ -132,10 +131,14 @@ void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg)
                 &g->word, &w, gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNABLE),
                 memory_order_acq_rel, memory_order_acquire))
             continue;
-        if (held)
+        if (held) {
             gri_tell(g);
-        else
+        } else {
+            /* relaxed: the next one, also out of the next slot, begins a slice of its own. */
+            if (m->p)
+                atomic_store_explicit(&m->p->run_since, m->ticks, memory_order_relaxed);
             gri_enqueue_global(g);
+        }
         return;
     }
 }

@@ -79,14 +79,17 @@ void gri_runq_push(struct gr_p *p, struct gr_g *g)
         ring_spill(p, g);
 }
 
-static void push_next(struct gr_p *p, struct gr_g *g)
+static void push_next(struct gr_p *p, struct gr_g *g, uint64_t ticks)
 {
     struct gr_g *old;
 
-    /* relaxed: a heuristic of thieves and monitor. */
-    atomic_store_explicit(&p->next_since, arch_ticks(), memory_order_relaxed);
-    /* acq_rel; pairs with the exchange of owner or thief: exactly one takes it, and sees its fields. */
-    old = atomic_exchange_explicit(&p->next, g, memory_order_acq_rel);
+    /* relaxed: a heuristic of thieves and monitor. When the runner began is near enough and costs no clock read. */
+    atomic_store_explicit(&p->next_since, ticks, memory_order_relaxed);
+    /*
+     * seq_cst; pairs with the exchange of owner or thief (exactly one takes it, and sees its fields), and, as
+     * the store before the loads in gri_wake_one and gri_monitor_work, with the looks of go_idle and monitor.
+     */
+    old = atomic_exchange_explicit(&p->next, g, memory_order_seq_cst);
     if (old)
         gri_runq_push(p, old);
 }
@@ -104,10 +107,10 @@ struct gr_g *gri_runq_pop(struct gr_p *p)
 
 bool gri_runq_empty(const struct gr_p *p)
 {
-    /* relaxed: called after a seq_cst fence by whoever must not miss anything. */
+    /* seq_cst next; pairs with push_next. The ring relaxed: its pusher fences before it looks for idlers. */
     return !p || (atomic_load_explicit(&p->head, memory_order_relaxed) ==
                       atomic_load_explicit(&p->tail, memory_order_relaxed) &&
-                  !atomic_load_explicit(&p->next, memory_order_relaxed));
+                  !atomic_load_explicit(&p->next, memory_order_seq_cst));
 }
 
 struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_next)
@@ -208,8 +211,8 @@ static bool push_foreign_next(struct gr_g *g)
             atomic_load_explicit(&p->next, memory_order_relaxed))
             continue;
         atomic_store_explicit(&p->next_since, arch_ticks(), memory_order_relaxed);
-        /* acq_rel; pairs with the exchanges in push_next, pop and steal. */
-        if (atomic_compare_exchange_strong_explicit(&p->next, &none, g, memory_order_acq_rel,
+        /* seq_cst; as in push_next. */
+        if (atomic_compare_exchange_strong_explicit(&p->next, &none, g, memory_order_seq_cst,
                                                     memory_order_relaxed))
             return true;
     }
@@ -229,10 +232,13 @@ void gri_enqueue(struct gr_g *g, bool fresh)
         gri_enqueue_global(g);
         return;
     }
-    if (fresh)
-        push_next(m->p, g);
-    else
+    if (fresh) {
+        push_next(m->p, g, m->ticks);
+    } else {
         gri_runq_push(m->p, g);
+        /* seq_cst; pairs with the fence in go_idle: it sees the ring's new tail, or we see an idle p. */
+        atomic_thread_fence(memory_order_seq_cst);
+    }
     gri_wake_one();
     gri_monitor_work();
 }
@@ -241,6 +247,8 @@ void gri_enqueue_global(struct gr_g *g)
 {
     g->queue_next = NULL;
     gri_global_push_all(g, g, 1);
+    /* seq_cst; as in gri_enqueue, for the global queue's length. */
+    atomic_thread_fence(memory_order_seq_cst);
     gri_wake_one();
     gri_monitor_work();
 }

@@ -11,8 +11,8 @@
  * that "after the goroutine is saved" has no place to run code in.
  *
  * Invariants
- *   L1  The guard slot is 0 or poison while the system stack runs; it is set to the goroutine's bound, seq_cst,
- *       before the CAS to RUNNING (PROTOCOL: never after; mutant M_RESET_LATE).
+ *   L1  The guard slot is 0 or poison while the system stack runs; it is set to the goroutine's bound before
+ *       the CAS to RUNNING, never after (mutant M_RESET_LATE in tests/model).
  *   L2  curg is NULL while the system stack runs, except that a g in a system call stays curg.
  *   L3  errno belongs to the goroutine from the moment it is resumed (errno.c).
  */
@@ -143,9 +143,11 @@ static bool claim(struct gr_m *m, struct gr_g *g)
 
     /* relaxed: only a hint for the monitor's next look. */
     atomic_store_explicit(&m->slice_request, 0, memory_order_relaxed);
-    /* seq_cst; pairs with the poison in gri_poison: see L1. */
-    atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
-    /* relaxed: a suspender reads it after it read RUNNING, which the CAS below releases. */
+    /*
+     * relaxed, both: a suspender poisons after it has read RUNNING, which the CAS below releases, so its poison
+     * comes after this store, and it reads this m or a later one (L1).
+     */
+    atomic_store_explicit(m->guard, g->guard_bound, memory_order_relaxed);
     atomic_store_explicit(&g->m, m, memory_order_relaxed);
     w = atomic_load_explicit(&g->word, memory_order_acquire);
     for (;;) {

@@ -209,9 +209,9 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
 int gri_hold_self(struct gr_hold *hold);
 /* System stack, of gri_mcall: PROTOCOL's park. */
 void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg);
-/* Makes whoever runs on m reach a safe-point: poison, and the signal if `with_signal`. `g` for its counters. */
+/* Makes whoever runs on m reach a safe-point: by its next check, or by a signal. `g` for its counters; again: one was refused. */
 void gri_poison(struct gr_m *m);
-void gri_send_signal(struct gr_m *m, struct gr_g *g);
+void gri_send_signal(struct gr_m *m, struct gr_g *g, bool again);
 /* Interrupts a system call of m, whatever the off switch says. */
 void gri_signal_thread(struct gr_m *m);
 int gri_preempt_init(void);

@@ -248,7 +248,7 @@ static void insist(struct gr_g *g)
     uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
 
     if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0)
-        gri_send_signal(m, g);
+        gri_send_signal(m, g, false);
     gri_monitor_poke(40000);
 }
 
@@ -407,7 +407,7 @@ bool gri_pending_visit(struct gr_g *g, uint64_t now_ns)
     m = atomic_load_explicit(&g->m, memory_order_acquire);
     if (pending && m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0) {
         gri_poison(m);
-        gri_send_signal(m, g);
+        gri_send_signal(m, g, true);
     }
     return pending;
 }

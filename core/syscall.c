@@ -69,8 +69,8 @@ static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
 
     if (!m->p && gri_word_holds(w) == 0 && (p = gri_processor_idle_get()))
         gri_processor_acquire(m, p);
-    /* seq_cst; before the CAS to RUNNING, as in sched.c, L1. */
-    atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
+    /* relaxed; before the releasing CAS to RUNNING, as in sched.c, L1. */
+    atomic_store_explicit(m->guard, g->guard_bound, memory_order_relaxed);
     for (;;) {
         enum gr_state next = gri_word_holds(w) > 0 ? GR_PREEMPTED : m->p ? GR_RUNNING : GR_RUNNABLE;
 
@@ -96,8 +96,8 @@ void gri_syscall_exit(struct gr_g *g)
         return;
     m = gri_m();
     if (reacquire(m)) {
-        /* seq_cst; before the CAS to RUNNING: a suspender poisons only after it has read RUNNING. */
-        atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
+        /* relaxed; before the releasing CAS to RUNNING: a suspender poisons only after it has read RUNNING. */
+        atomic_store_explicit(m->guard, g->guard_bound, memory_order_relaxed);
         w = atomic_load_explicit(&g->word, memory_order_acquire);
         while (gri_word_holds(w) == 0) {
             /* acq_rel; pairs with suspend's CAS. */

@@ -229,10 +229,12 @@ void gri_wake_one(void)
 {
     int32_t none = 0;
 
-    /* seq_cst; pairs with the fence in go_idle: what was just queued, or the idle p, is seen by one of us. */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&gri_sched.idle_p_count, memory_order_relaxed) == 0 ||
-        atomic_load_explicit(&gri_sched.spinning, memory_order_relaxed) != 0)
+    /*
+     * seq_cst; after the caller's seq_cst exchange or fence, so that what was just queued, or the idle p, is
+     * seen by one of us: pairs with the fence in go_idle.
+     */
+    if (atomic_load_explicit(&gri_sched.idle_p_count, memory_order_seq_cst) == 0 ||
+        atomic_load_explicit(&gri_sched.spinning, memory_order_seq_cst) != 0)
         return;
     /* seq_cst; pairs with the decrement in go_idle: only one waker at a time. */
     if (!atomic_compare_exchange_strong_explicit(&gri_sched.spinning, &none, 1,

@@ -73,11 +73,6 @@ void gri_wrap_leave(struct gr_g *g)
 
 /* ---- Kernel calls ---------------------------------------------------------------------------- */
 
-long gri_wrap_raw(long nr, const long args[6])
-{
-    return arch_syscall(&never_cancelled, nr, args);
-}
-
 static long repeat_syscall(const uint32_t *cancel, long nr, const long args[6])
 {
     long result;
@@ -87,6 +82,12 @@ static long repeat_syscall(const uint32_t *cancel, long nr, const long args[6])
         result = arch_syscall(cancel, nr, args);
     } while (result == -EINTR);
     return result;
+}
+
+/* A poll that does not wait says EINTR all the same when a signal is pending. */
+long gri_wrap_raw(long nr, const long args[6])
+{
+    return repeat_syscall(&never_cancelled, nr, args);
 }
 
 long gri_wrap_syscall(struct gr_g *g, long nr, const long args[6])

@@ -204,8 +204,12 @@ static long select_wait(struct gr_g *g, int count, struct select_sets *sets, int
     uint64_t deadline = deadline_after(timeout_ns);
     sigset_t copy;
     const sigset_t *open = open_mask(mask, &copy);
-    long result = select_once(&never, count, sets, &left, open);
+    long result;
 
+    /* It says EINTR also when it does not wait. */
+    do {
+        result = select_once(&never, count, sets, &left, open);
+    } while (result == -EINTR);
     if (result == 0 && timeout_ns != 0) {
         GRI_SYSCALL_ENTER(g);
         /* Each round needs a signal. */

@@ -43,11 +43,18 @@ arch_switch:
         stmxcsr (%rsp)
         fnstcw  4(%rsp)
         movq    %rsp, (%rdi)
+        /* Loading the control words is slow and they are nearly always the same: compare with the saved ones. */
+        movl    (%rsp), %eax
+        movzwl  4(%rsp), %ecx
         /* From here on this is another stack, which looks the same. */
         movq    %rsi, %rsp
+        cmpl    (%rsp), %eax
+        je      1f
         ldmxcsr (%rsp)
+1:      cmpw    4(%rsp), %cx
+        je      2f
         fldcw   4(%rsp)
-        addq    $8, %rsp
+2:      addq    $8, %rsp
         .cfi_adjust_cfa_offset -8
         popq    %r15
         .cfi_adjust_cfa_offset -8
