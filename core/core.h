@@ -275,6 +275,9 @@ void gri_poll_forget(int fd);
 void gri_syscall_enter(struct gr_g *g);
 void gri_syscall_exit(struct gr_g *g);
 
+/* A child process made by fork in a goroutine wants to schedule: says so and ends it. */
+_Noreturn void gri_scheduled_in_child(void);
+
 /* errno of the running goroutine to libc's slot and back; import wrappers call the first on entry. */
 void gri_errno_to_libc(void);
 

@@ -17,8 +17,6 @@
 #define DEAD_ROOTS 10000
 #define DEAD_CHILDREN 10000
 
-ssize_t gri_log_copy(struct gri_log *log, uint64_t *from, char *buf, size_t bytes, uint64_t *lost);
-
 struct dead {
     uint64_t id, root, parent, created_realtime_ns, ended_realtime_ns, cpu_ticks;
     uint64_t preempts_sync, preempts_async;

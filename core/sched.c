@@ -68,7 +68,8 @@ __attribute__((noinline)) void gri_mcall(gri_mcall_fn *fn, void *arg)
     struct gr_m *m = gri_m();
     struct gr_g *g = gri_self();
 
-    GRI_ASSERT(g != NULL);
+    if (!g)
+        gri_scheduled_in_child(); /* only a child made by fork comes here on a goroutine's stack without one */
     errno_take(g);
     pin_update(m, g);
     m->mcall_fn = fn;

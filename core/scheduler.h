@@ -260,6 +260,9 @@ struct gri_log *gri_log_create(uint64_t root);
 struct gri_log *gri_log_ref(struct gri_log *log);
 void gri_log_unref(struct gri_log *log);
 void gri_log_write(struct gri_log *log, const char *line, size_t bytes);
+/* As gr_log_read, of one log. */
+ssize_t gri_log_copy(struct gri_log *log, uint64_t *from, char *buf, size_t bytes, uint64_t *lost);
+
 /* Records of gr_suspend: type-stable, told apart by their serial. */
 struct gri_hold_slot {
     struct gr_hold hold;

@@ -40,7 +40,7 @@ void gri_wrap_fork_init(void)
         GR_PANIC("pthread_atfork: %s", strerror(error));
 }
 
-void gri_scheduled_in_child(void)
+_Noreturn void gri_scheduled_in_child(void)
 {
     static const char text[] =
         "grasp: a child process made by fork in a goroutine returned from it or waited in it; "
