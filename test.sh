@@ -48,9 +48,12 @@ finish() {
     exit
 }
 
+# Warnings are errors in the release build. The sanitizers make compilers warn of what is right without them.
 build() { # PRESET
+    local strict=OFF
+    [ "$1" = release ] && strict=ON
     echo "== build: $1"
-    cmake --preset "$1" -DGRASP_WERROR=ON >"build/$1.log" 2>&1 &&
+    cmake --preset "$1" -DGRASP_WERROR=$strict >"build/$1.log" 2>&1 &&
         cmake --build --preset "$1" >>"build/$1.log" 2>&1 && return
     tail -40 "build/$1.log"
     give_up "build of $1 (log: build/$1.log)"

@@ -18,8 +18,11 @@
 
 #include "arch.h"
 
-/* The highest address of the calling thread's stack. */
-static uint64_t stack_end(void)
+/* The highest address of the calling thread's stack; asked for beforehand, since a handler may not
+ * ask. */
+static _Thread_local uint64_t stack_end;
+
+void shot_prepare(void)
 {
     pthread_attr_t attributes;
     void *lo;
@@ -27,7 +30,7 @@ static uint64_t stack_end(void)
     pthread_getattr_np(pthread_self(), &attributes);
     pthread_attr_getstack(&attributes, &lo, &bytes);
     pthread_attr_destroy(&attributes);
-    return (uint64_t)(uintptr_t)lo + bytes;
+    stack_end = (uint64_t)(uintptr_t)lo + bytes;
 }
 
 __attribute__((noinline, no_sanitize("address", "thread"))) static void
@@ -39,7 +42,7 @@ copy_words(uint64_t *to, const volatile uint64_t *from, size_t words)
 
 static void shot_fill(struct shot *shot, const struct arch_regs *regs)
 {
-    uint64_t end = stack_end();
+    uint64_t end = stack_end;
     memset(&shot->copy, 0, sizeof shot->copy);
     memcpy(shot->copy.reg, regs->value, sizeof shot->copy.reg);
     shot->copy.reg_present = regs->present;

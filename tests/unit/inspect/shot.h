@@ -19,9 +19,11 @@ struct shot {
     bool truncated;
 };
 
-/* The calling function as it is now. */
+/* Once in each thread that takes a picture. */
+void shot_prepare(void);
+/* The calling function as it is now. Async-signal-safe. */
 void shot_take(struct shot *shot);
-/* The code that a signal interrupted; from its handler. */
+/* The code that a signal interrupted; from its handler. Async-signal-safe. */
 void shot_take_interrupted(struct shot *shot, const void *ucontext);
 /* Unwinds into shot->frame; fails the test on an error. */
 void shot_unwind(struct shot *shot);
