@@ -1,0 +1,212 @@
+/*
+ * bench_sched.c: what it costs to be born, to yield, to pass a value on, to sleep, and to be there.
+ *
+ * Batches as in the Go peer: a sample of spawn+exit is 10,000 children of one goroutine joined by a
+ * wait group, one of yield 10,000 yields by each of 2 goroutines a processor, one of ping-pong 100
+ * round trips over two channels without a buffer. Memory is the growth of the resident set and of
+ * page tables, which the kernel counts apart and which a sparse stack layout can waste (128 bytes
+ * to 2 KiB a goroutine).
+ */
+#include "bench.h"
+
+#define SPAWN_BATCHES 100
+#define SPAWN_BATCH   10000
+#define YIELD_BATCHES 100
+#define YIELDS        10000
+#define PING_BATCHES  2000
+#define PINGS         100
+#define SLEEPERS      10000
+#define IDLE          100000
+
+static double samples[SLEEPERS];
+static int wanted;
+
+static void emit_threads(const char *metric, const char *unit)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%s_%uthr", metric, bench_procs);
+    bench_emit(name, unit, samples, wanted);
+}
+
+static gr_waitgroup group;
+
+static void done_at_once(void *arg)
+{
+    (void)arg;
+    gr_waitgroup_done(&group);
+}
+
+static void spawn_batches(void *arg)
+{
+    (void)arg;
+    for (int b = 0; b < wanted; b++) {
+        int64_t start;
+
+        gr_waitgroup_add(&group, SPAWN_BATCH);
+        start = now_ns();
+        for (int i = 0; i < SPAWN_BATCH; i++)
+            bench_go(done_at_once, NULL);
+        gr_waitgroup_wait(&group);
+        samples[b] = (double)(now_ns() - start) / SPAWN_BATCH;
+    }
+}
+
+static void yielder(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < YIELDS; i++)
+        gr_yield();
+    gr_waitgroup_done(&group);
+}
+
+static void yield_batches(void *arg)
+{
+    int goroutines = 2 * (int)bench_procs;
+
+    (void)arg;
+    for (int b = 0; b < wanted; b++) {
+        int64_t start;
+
+        gr_waitgroup_add(&group, goroutines);
+        start = now_ns();
+        for (int i = 0; i < goroutines; i++)
+            bench_go(yielder, NULL);
+        gr_waitgroup_wait(&group);
+        samples[b] = (double)(now_ns() - start) / (YIELDS * goroutines);
+    }
+}
+
+static struct gr_chan *to_ponger, *to_pinger;
+
+static void ponger(void *arg)
+{
+    int64_t value;
+
+    (void)arg;
+    while (gr_chan_recv(to_ponger, &value) == 0)
+        gr_chan_send(to_pinger, &value);
+    gr_waitgroup_done(&group);
+}
+
+static void ping_batches(void *arg)
+{
+    (void)arg;
+    gr_waitgroup_add(&group, 1);
+    bench_go(ponger, NULL);
+    for (int b = 0; b < wanted; b++) {
+        int64_t start = now_ns();
+
+        for (int64_t i = 0; i < PINGS; i++) {
+            int64_t back = -1;
+
+            gr_chan_send(to_ponger, &i);
+            if (gr_chan_recv(to_pinger, &back) != 0 || back != i)
+                bench_fail("ping-pong: %lld came back for %lld", (long long)back, (long long)i);
+        }
+        samples[b] = (double)(now_ns() - start) / PINGS;
+    }
+    gr_chan_close(to_ponger);
+    gr_waitgroup_wait(&group);
+}
+
+void bench_switch(void)
+{
+    wanted = scaled(SPAWN_BATCHES, 3);
+    bench_run(spawn_batches, NULL);
+    emit_threads("spawn_exit", "ns/task");
+    wanted = scaled(YIELD_BATCHES, 3);
+    bench_run(yield_batches, NULL);
+    emit_threads("yield", "ns/switch");
+    to_ponger = gr_chan_create(sizeof(int64_t), 0);
+    to_pinger = gr_chan_create(sizeof(int64_t), 0);
+    if (!to_ponger || !to_pinger)
+        bench_fail("no memory for a channel");
+    wanted = scaled(PING_BATCHES, 20);
+    bench_run(ping_batches, NULL);
+    emit_threads("pingpong_rtt", "ns/rtt");
+}
+
+/* ---- Sleep
+ * --------------------------------------------------------------------------------------- */
+
+static int64_t sleep_base;
+
+static void sleeper(void *arg)
+{
+    long index = (long)arg;
+    /* Due at moments spread over one second, in no order. */
+    int64_t due = sleep_base + (index * 7919 % SLEEPERS) * (1000000000 / SLEEPERS);
+    int64_t now = now_ns();
+
+    gr_sleep_ns(due > now ? (uint64_t)(due - now) : 0);
+    samples[index] = (double)(now_ns() - due) / 1000;
+    gr_waitgroup_done(&group);
+}
+
+static void start_sleepers(void *arg)
+{
+    (void)arg;
+    gr_waitgroup_add(&group, SLEEPERS);
+    sleep_base = now_ns() + 100000000;
+    for (long i = 0; i < SLEEPERS; i++)
+        bench_go(sleeper, (void *)i);
+    if (now_ns() > sleep_base)
+        fputs("sleepers: making them took longer than the lead, lateness is overstated\n", stderr);
+    gr_waitgroup_wait(&group);
+}
+
+void bench_sleep(void)
+{
+    bench_run(start_sleepers, NULL);
+    bench_emit("sleep_late_10k", "us", samples, SLEEPERS);
+}
+
+/* ---- Memory
+ * -------------------------------------------------------------------------------------- */
+
+static struct gr_chan *idle_chan;
+static gr_waitgroup idle_up;
+
+static void idle(void *arg)
+{
+    (void)arg;
+    gr_waitgroup_done(&idle_up);
+    gr_chan_recv(idle_chan, NULL);
+    gr_waitgroup_done(&group);
+}
+
+static void start_idle(void *arg)
+{
+    int count = *(int *)arg;
+
+    gr_waitgroup_add(&idle_up, count);
+    gr_waitgroup_add(&group, count);
+    for (int i = 0; i < count; i++)
+        bench_go(idle, NULL);
+    gr_waitgroup_wait(&idle_up);
+    gr_sleep_ns(50000000); /* as the Go peer: what is still on its way to sleep gets there */
+}
+
+static void end_idle(void *arg)
+{
+    (void)arg;
+    gr_chan_close(idle_chan);
+    gr_waitgroup_wait(&group);
+}
+
+void bench_memory(void)
+{
+    int count = IDLE;
+    double resident = rss_bytes(), tables = proc_bytes("/proc/self/status", "VmPTE:"), v;
+
+    idle_chan = gr_chan_create(0, 0);
+    if (!idle_chan)
+        bench_fail("no memory for a channel");
+    bench_run(start_idle, &count);
+    v = (rss_bytes() - resident) / count;
+    bench_emit("idle_mem_100k", "B/task", &v, 1);
+    v = (proc_bytes("/proc/self/status", "VmPTE:") - tables) / count;
+    bench_emit("idle_page_tables_100k", "B/task", &v, 1);
+    bench_run(end_idle, NULL);
+}

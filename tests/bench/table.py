@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""table.py OUT.jsonl: one Markdown table with ratios, from what run.sh collected.
+table.py --check OUT.jsonl: fails, naming them, if a metric of ours or a floor is not there.
+
+A metric that was measured in several rounds is shown as the median of the rounds' percentiles. Ratios are of
+medians. OUT.jsonl.meta, if it is there, says where and how.
+"""
+import json
+import statistics
+import sys
+
+# What is set beside what: our metric, the floor it stands on, and the peers' names where they differ.
+TIGHT, CLOCK = "tgkill_to_handler_xcore", "clock_gettime"
+ROWS = [
+    ("Suspend: request to stopped", [
+        ("suspend_spin_tight", "tight loop", TIGHT,
+         {"erlang": "suspend_spin", "node": "suspend_spin_inspector"}),
+        ("suspend_spin_calls", "loop with calls", None, {"go-sync": "suspend_spin_calls_synconly"}),
+        ("suspend_libc_malloc", "in libc: malloc and free", TIGHT, {}),
+        ("suspend_libc_memcpy_1MiB", "in libc: memcpy of 1 MiB", TIGHT, {}),
+        ("suspend_blocked_chan", "blocked on a channel", CLOCK,
+         {"erlang": "suspend_waiting", "pthread-signal": "suspend_blocked_mutex"}),
+        ("suspend_in_syscall", "in a system call", CLOCK, {}),
+        ("suspend_resume_spin_tight", "suspend + resume, tight loop", TIGHT,
+         {"erlang": "suspend_resume_spin", "node": "suspend_resume_spin_inspector"}),
+        ("resume_to_running_spin_tight", "resume to running, tight loop", "futex_wake_xcore", {}),
+        ("resume_to_running_spin_calls", "resume to running, with calls", "futex_wake_xcore", {}),
+    ]),
+    ("Suspend, asked in other ways (ours alone)", [
+        ("suspend_told_spin_tight", "tight loop, the runtime's own stamps", TIGHT, {}),
+        ("suspend_thread_spin_tight", "tight loop, the thread sleeps", "futex_wake_xcore", {}),
+        ("suspend_goroutine_spin_tight", "tight loop, asked by a goroutine", TIGHT, {}),
+        ("suspend_thread_spin_calls", "loop with calls, the thread sleeps", None, {}),
+        ("suspend_goroutine_spin_calls", "loop with calls, asked by a goroutine", None, {}),
+        ("suspend_goroutine_libc_malloc", "malloc and free, asked by a goroutine", TIGHT, {}),
+        ("suspend_goroutine_libc_memcpy_1MiB", "memcpy, asked by a goroutine", TIGHT, {}),
+        ("suspend_goroutine_blocked_chan", "blocked, asked by a goroutine", CLOCK, {}),
+    ]),
+    ("Scheduler", [
+        ("switch", "raw switch of stacks", "switch", {}),
+        ("yield_1thr", "yield, 1 processor", "switch", {"node": "yield_await"}),
+        ("yield_2thr", "yield, 2 processors", "switch", {}),
+        ("spawn_exit_1thr", "spawn + exit, 1 processor", "switch", {"node": "spawn_exit_async"}),
+        ("spawn_exit_2thr", "spawn + exit, 2 processors", "switch", {}),
+        ("pingpong_rtt_1thr", "ping-pong, 1 processor", "switch", {}),
+        ("pingpong_rtt_2thr", "ping-pong, 2 processors", "switch", {}),
+        ("sleep_late_10k", "10,000 sleepers, late by", None, {}),
+    ]),
+    ("Fairness", [
+        ("fair_spawn_1spin_per_core", "newcomer behind 1 spinner a core", None, {}),
+        ("fair_spawn_4spin_per_core", "newcomer behind 4 spinners a core", None, {}),
+        ("fair_wake_1spin_per_core", "sleeper wakes, 1 spinner a core", None, {}),
+        ("fair_wake_4spin_per_core", "sleeper wakes, 4 spinners a core", None, {}),
+    ]),
+    ("Memory", [
+        ("idle_mem_100k", "resident, an idle task", None, {"pthread": "idle_mem_10k"}),
+        ("idle_page_tables_100k", "page tables, an idle task", None, {"pthread": "idle_kernel_stack_10k"}),
+    ]),
+    ("HTTP", [
+        ("http_healthz_idle", "GET /healthz, nothing else runs", "http_canned_idle", {}),
+        ("http_healthz_spinners", "GET /healthz, a spinner on each core", "http_canned_spinners", {}),
+        ("http_suspend", "POST suspend, tight loop", "http_canned_idle", {}),
+        ("http_snapshot", "GET snapshot, tight loop", "http_canned_idle", {}),
+        ("http_resume", "POST resume", "http_canned_idle", {}),
+        ("http_suspend_snapshot_resume", "the three together", "http_canned_idle", {}),
+    ]),
+]
+
+
+def read(path):
+    """{(peer, metric): {"unit", "p50", "p99", "p999", "n"}} with the median over rounds."""
+    collected = {}
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            collected.setdefault((entry["peer"], entry["metric"]), []).append(entry)
+    result = {}
+    for key, entries in collected.items():
+        result[key] = {"unit": entries[0]["unit"], "n": sum(e["n"] for e in entries), "rounds": len(entries)}
+        for quantile in ("p50", "p99", "p999"):
+            result[key][quantile] = statistics.median(e[quantile] for e in entries)
+    return result
+
+
+def family(peer):
+    for prefix in ("go1", "erlang", "node"):
+        if peer.startswith(prefix):
+            return prefix.rstrip("1")
+    return peer
+
+
+def number(value, unit):
+    """A value with a unit that keeps it short: everything timed is shown in ns, µs or ms."""
+    base = unit.split("/")[0]
+    if base in ("ns", "us"):
+        ns = value * (1000 if base == "us" else 1)
+        for name, size in (("ms", 1e6), ("µs", 1e3)):
+            if abs(ns) >= size * 10 or (name == "ms" and abs(ns) >= 1e6):
+                return f"{ns / size:.3g} {name}"
+        return f"{ns:.3g} ns" if abs(ns) < 1000 else f"{ns:.0f} ns"
+    return f"{value:.0f} {base}"
+
+
+def in_base(entry, quantile="p50"):
+    return entry[quantile] * (1000 if entry["unit"].split("/")[0] == "us" else 1)
+
+
+def ratio(entry, other, quantile="p50"):
+    if not entry or not other or not in_base(other, quantile):
+        return "–"
+    return f"{in_base(entry, quantile) / in_base(other, quantile):.2f}"
+
+
+def version_key(peer):
+    return [int(part) for part in peer[2:].split(".") if part.isdigit()]
+
+
+def lookup(data, peers, metric, names):
+    """The entry of each peer for this row."""
+    found = {}
+    for peer in peers:
+        name = names.get(family(peer), metric)
+        if (peer, name) in data:
+            found[peer] = data[(peer, name)]
+    return found
+
+
+def columns(data):
+    present = {peer for peer, _ in data}
+    gos = sorted((p for p in present if family(p) == "go"), key=version_key, reverse=True)
+    wanted = ("erlang", "state-threads", "node", "pthread", "pthread-signal", "ptrace")
+    others = [p for want in wanted for p in sorted(present) if family(p) == want]
+    return gos, others
+
+
+def print_rows(data, title, rows, gos, others, nice0):
+    lines = []
+    for metric, words, floor_name, names in rows:
+        ours = data.get(("grasp", metric))
+        if not ours:
+            continue
+        by_go = lookup(data, gos, metric, names)
+        by_other = lookup(data, others, metric, names)
+        floor = data.get(("floor", floor_name)) if floor_name else None
+        cells = [words] + [number(ours[q], ours["unit"]) if ours["n"] > 1 or q == "p50" else "–"
+                           for q in ("p50", "p99", "p999")]
+        for go in gos:
+            entry = by_go.get(go)
+            cells.append(f"{number(entry['p50'], entry['unit'])}" if entry else "–")
+        cells.append(ratio(ours, by_go.get(gos[0])) if gos else "–")
+        cells.append(f"{number(floor['p50'], floor['unit'])} ({floor_name})" if floor else "–")
+        cells.append(ratio(ours, floor))
+        if nice0:
+            entry = data.get(("grasp-nice0", metric))
+            cells.append(number(entry["p50"], entry["unit"]) if entry else "–")
+        cells += [number(by_other[p]["p50"], by_other[p]["unit"]) if p in by_other else "–" for p in others]
+        lines.append("| " + " | ".join(cells) + " |")
+    if lines:
+        print(f"| **{title}** |" + " |" * (7 + len(gos) + bool(nice0) + len(others) - 1))
+        print("\n".join(lines))
+
+
+def print_table(data, path):
+    gos, others = columns(data)
+    nice0 = any(peer == "grasp-nice0" for peer, _ in data)
+    head = ["", "grasp p50", "p99", "p99.9", *gos, f"grasp / {gos[0] if gos else 'Go'}", "floor",
+            "grasp / floor"] + (["grasp, workers at nice 0"] if nice0 else []) + others
+    print("| " + " | ".join(head) + " |")
+    print("|---" + "|---:" * (len(head) - 1) + "|")
+    for title, rows in ROWS:
+        print_rows(data, title, rows, gos, others, nice0)
+    print()
+    sync = [(p, e) for (p, m), e in data.items() if m == "suspend_spin_calls_synconly"]
+    for peer, entry in sorted(sync):
+        print(f"- {peer}, loop with calls, prologue check alone: {number(entry['p50'], 'ns')} "
+              f"(p99 {number(entry['p99'], 'ns')})")
+    shares = [(m, e) for (p, m), e in data.items() if p == "machine" and m.startswith("cpu_share")]
+    print("- Share of each core that was ours, before each part: "
+          + ", ".join(f"{m.removeprefix('cpu_share_')} {e['p50']:.0f} %" for m, e in shares))
+    print("- A batched metric (spawn, yield, ping-pong, switch) has one sample for a batch: its p99 is over batches.")
+    try:
+        with open(path + ".meta", encoding="utf-8") as meta:
+            for line in meta:
+                print("- " + line.rstrip())
+    except FileNotFoundError:
+        pass
+
+
+def check(data):
+    wanted = [("grasp", metric) for title, rows in ROWS for metric, *_ in rows
+              if title != "HTTP" or ("grasp", "http_healthz_idle") in data]
+    wanted += [("floor", name) for _, rows in ROWS for _, _, name, _ in rows
+               if name and not name.startswith("http") and (name != "switch" or ("floor", "switch") in data)]
+    missing = sorted(set(wanted) - set(data))
+    empty = sorted(key for key in set(wanted) & set(data) if data[key]["n"] < 1)
+    for peer, metric in missing + empty:
+        print(f"no measurement of {metric} by {peer}")
+    return 1 if missing or empty else 0
+
+
+def main():
+    arguments = sys.argv[1:]
+    checking = arguments[:1] == ["--check"]
+    if len(arguments) != 1 + checking:
+        print(__doc__, file=sys.stderr)
+        return 2
+    data = read(arguments[-1])
+    if checking:
+        return check(data)
+    print_table(data, arguments[-1])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
