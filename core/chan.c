@@ -363,6 +363,7 @@ static int select_wait(struct selection *s, int64_t timeout_ns)
     struct chan_waiter *chosen;
     int result;
 
+    waiter.careful = s->channels == 0; /* there is no lock that the woken goroutine has to pass */
     for (size_t i = 0; i < s->count; i++) {
         struct gr_select_case *c = &s->cases[i];
 

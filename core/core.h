@@ -13,7 +13,8 @@
  *   I1  A g is RUNNING on at most one m; only from a word whose holds are 0 may it become RUNNING.
  *   I2  A g's saved context is complete before its word says that it is stopped.
  *   I3  A g is on at most one queue, and only RUNNABLE ones are.
- *   I4  No lock is held across arch_switch.
+ *   I4  No lock is held across arch_switch, but for an object's lock that commit releases on the system
+ *       stack of the same thread (park.c).
  *   I5  A pinned or wired g runs on g->pin_m only, and while pin_m has such a g no other runs there.
  *
  * The protocol on the word: suspend.h and tests/model/suspend.pml.
@@ -184,6 +185,7 @@ struct gr_g {
     _Atomic(uint64_t) preempts_sync, preempts_async;
     _Atomic(uint64_t) pc_hint, wait_address;
     _Atomic(uint32_t) wait_reason; /* enum gri_wait */
+    _Atomic(bool) shown_pinned;    /* as of its last switch */
     _Atomic(int32_t) last_m, last_p;
 
     /* Guarded by meta_lock: read by gr_info and gr_cancel. */
@@ -243,7 +245,11 @@ struct gri_waiter {
     void *payload;           /* the winner may leave or take something here before it readies g */
     uint64_t deadline_ns;    /* monotonic; 0: none */
     size_t heap_index;       /* in the timer heap, counted from 1; 0: not in it */
-    bool careful;            /* commit looks at the waiter's surroundings after others may have won it */
+    /*
+     * False only if commit releases a lock that the woken goroutine takes before it returns: then nothing of
+     * the waiter is gone while commit runs. True: gri_wait itself waits for commit to end.
+     */
+    bool careful;
 };
 /* True for exactly one caller; it then sets result and calls gri_ready(w->g). */
 bool gri_waiter_win(struct gri_waiter *w, int result);

@@ -20,12 +20,12 @@
 #define CANDIDATES_MAX 24
 
 static char crash_dir[256];
-static _Atomic(uint32_t) crashing;
+static _Atomic(uint32_t) crashing; /* whoever sets it owns the report */
 
 struct report {
     char text[REPORT_BYTES];
     size_t used;
-};
+} the_report; /* not on the stack: there may be none left */
 
 __attribute__((format(printf, 2, 3))) static void say(struct report *r, const char *fmt, ...)
 {
@@ -46,13 +46,14 @@ static void say_address(struct report *r, uint64_t pc)
     struct gri_module *module = gri_module_of(pc);
     Dl_info info;
 
+    /* File offsets, as addr2line -e wants them: the nearest exported symbol is mostly not the function. */
     if (!dladdr((void *)(uintptr_t)pc, &info))
         say(r, "0x%llx", (unsigned long long)pc);
     else
         say(r, "0x%llx %s+0x%llx (%s)", (unsigned long long)pc,
-            info.dli_sname ? info.dli_sname : module ? gri_module_name(module) : info.dli_fname,
-            (unsigned long long)(pc - (uint64_t)(info.dli_sname ? info.dli_saddr : info.dli_fbase)),
-            module ? gri_module_name(module) : info.dli_fname);
+            module ? gri_module_name(module) : info.dli_sname ? info.dli_sname : "?",
+            (unsigned long long)(pc - (uint64_t)(module || !info.dli_sname ? info.dli_fbase : info.dli_saddr)),
+            info.dli_fname);
 }
 
 static void say_goroutine(struct report *r, const struct gr_g *g, uint64_t sp, uint64_t pc)
@@ -98,11 +99,14 @@ static void publish(const struct report *r)
 
 _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc)
 {
-    struct report r = {.used = 0};
+    struct sigaction fallback = {.sa_handler = SIG_DFL};
 
-    say(&r, "grasp: stack overflow\n");
-    say_goroutine(&r, g, sp, pc);
-    publish(&r);
+    if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed) == 0) {
+        say(&the_report, "grasp: stack overflow\n");
+        say_goroutine(&the_report, g, sp, pc);
+        publish(&the_report);
+    }
+    sigaction(SIGABRT, &fallback, NULL);
     abort();
 }
 
@@ -111,27 +115,26 @@ static void on_crash(int number, siginfo_t *info, void *ucontext)
     struct sigaction fallback = {.sa_handler = SIG_DFL};
     struct gr_g *g = gri_self();
     uint64_t address = (uint64_t)info->si_addr;
-    struct report r;
+    struct report *r = &the_report;
 
     sigaction(number, &fallback, NULL);
     /* One report: what crashes while it is written goes the default way at once. */
     if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed))
         return;
-    r.used = 0;
     if (g && address >= (uint64_t)g->stack.hi - g->stack.map_bytes && address < (uint64_t)g->stack.lo)
-        say(&r, "grasp: stack overflow: access to 0x%llx in the guard below the stack\n",
+        say(r, "grasp: stack overflow: access to 0x%llx in the guard below the stack\n",
             (unsigned long long)address);
     else
-        say(&r, "grasp: signal %d (%s), address 0x%llx\n", number, sigabbrev_np(number),
+        say(r, "grasp: signal %d (%s), address 0x%llx\n", number, sigabbrev_np(number),
             (unsigned long long)address);
     if (g)
-        say_goroutine(&r, g, arch_signal_sp(ucontext), arch_signal_pc(ucontext));
+        say_goroutine(r, g, arch_signal_sp(ucontext), arch_signal_pc(ucontext));
     else {
-        say(&r, "  no goroutine; pc ");
-        say_address(&r, arch_signal_pc(ucontext));
-        say(&r, "\n");
+        say(r, "  no goroutine; pc ");
+        say_address(r, arch_signal_pc(ucontext));
+        say(r, "\n");
     }
-    publish(&r);
+    publish(r);
     /* Returning runs the faulting instruction again, now with the default action. */
 }
 

@@ -16,7 +16,7 @@
 
 #define STACK_BYTES_MIN ((size_t)64 * 1024)
 #define STACK_BYTES_MAX ((size_t)1 << 30)
-#define GUARD_BOUND_BYTES 4096 /* an entry check leaves so much for what it does not know of */
+#define GUARD_BOUND_BYTES 16384 /* entry checks leave so much for frames they don't know of, and for being caught */
 
 struct birth {
     void (*fn)(void *);
@@ -73,9 +73,13 @@ static void clear_counters(struct gr_g *g)
     atomic_store_explicit(&g->preempts_async, 0, memory_order_relaxed);
     atomic_store_explicit(&g->pc_hint, 0, memory_order_relaxed);
     atomic_store_explicit(&g->wait_reason, GRI_WAIT_NONE, memory_order_relaxed);
+    atomic_store_explicit(&g->shown_pinned, false, memory_order_relaxed);
     atomic_store_explicit(&g->last_m, -1, memory_order_relaxed);
     atomic_store_explicit(&g->last_p, -1, memory_order_relaxed);
+    /* Under the lock: a canceller that meant the slot's life before has stored already, or sees the new generation. */
+    gri_lock(&g->meta_lock);
     atomic_store_explicit(&g->cancel, 0, memory_order_relaxed);
+    gri_unlock(&g->meta_lock);
     atomic_store_explicit(&g->m, NULL, memory_order_relaxed);
 }
 
@@ -155,8 +159,8 @@ static int64_t bear(const struct birth *birth)
     error = inherit(g, parent, birth);
     if (error) {
         w = atomic_load_explicit(&g->word, memory_order_relaxed);
-        /* release; nobody has seen it. */
-        atomic_store_explicit(&g->word, gri_word_with_state(w, GR_DEAD), memory_order_release);
+        /* acq_rel; nobody has seen it, but every change of a word is a read-modify-write. */
+        atomic_exchange_explicit(&g->word, gri_word_with_state(w, GR_DEAD), memory_order_acq_rel);
         gri_g_abandon(g);
         return error;
     }

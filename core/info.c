@@ -70,6 +70,7 @@ static void fill_dead(struct dead *d, struct gr_g *g)
     strcpy(d->name, g->name);
     snprintf(d->module, sizeof d->module, "%s", g->module ? gri_module_name(g->module) : "");
     gri_lock(&g->meta_lock);
+    g->module = NULL;
     d->labels = g->labels;
     d->log = g->log;
     d->result = g->result;
@@ -104,7 +105,6 @@ void gri_dead_keep(struct gr_g *g)
     free(g->args);
     g->args = NULL;
     gri_event(GR_EVENT_ENDED, fresh.id, fresh.root, NULL);
-    g->module = NULL;
     if (module)
         gri_module_live_add(module, -1);
 }
@@ -180,7 +180,7 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         .suspended = gri_word_holds(w) > 0 && gri_state_stopped(state),
         .cancelled = atomic_load_explicit(&g->cancel, memory_order_relaxed),
         .wired = g->wired,
-        .pinned = gri_g_is_pinned(g),
+        .pinned = atomic_load_explicit(&g->shown_pinned, memory_order_relaxed),
         .created_realtime_ns = load(&g->created_realtime_ns),
         .m = atomic_load_explicit(&g->last_m, memory_order_relaxed),
         .p = atomic_load_explicit(&g->last_p, memory_order_relaxed),

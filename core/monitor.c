@@ -95,13 +95,15 @@ static void end_slice(struct gr_m *m)
 {
     struct gr_g *g = atomic_load_explicit(&m->curg, memory_order_relaxed);
 
+    bool again;
+
     if (!g)
         return;
     /* relaxed: the guard's seq_cst store follows; the slow path loads the guard's word first. */
-    atomic_store_explicit(&m->slice_request, 1, memory_order_relaxed);
+    again = atomic_exchange_explicit(&m->slice_request, 1, memory_order_relaxed);
     gri_poison(m);
     /* A g is a slot: a stale one only gets its counters touched. */
-    gri_send_signal(m, g, false);
+    gri_send_signal(m, g, again);
 }
 
 /* A running processor: when to look again because somebody waits for it; 0: nobody does. */
@@ -151,14 +153,14 @@ static void retake(struct gr_p *p, uint64_t now_ns, bool others_wait)
 static uint64_t watch_processors(uint64_t now_ns)
 {
     static unsigned quiet;
-    /* acquire; pairs with gr_set_procs. All that ever were, since a retired one may still run. */
     uint64_t now_ticks = arch_ticks();
     bool others_wait = atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) > 0;
     uint64_t look = 0;
     bool busy = false;
 
-    for (uint32_t i = 0; i < GR_PROCS_MAX && gri_sched.p[i]; i++) {
-        struct gr_p *p = gri_sched.p[i];
+    /* All that ever were, since a retired one may still run. */
+    for (uint32_t i = 0, made = gri_processors_made(); i < made; i++) {
+        struct gr_p *p = gri_processor(i);
         uint32_t status = atomic_load_explicit(&p->status, memory_order_acquire);
 
         if (status == GRI_P_RUNNING) {
@@ -170,8 +172,10 @@ static uint64_t watch_processors(uint64_t now_ns)
             look = earlier(look, TICK_BUSY_NS);
         }
     }
-    if (others_wait)
+    if (others_wait) { /* never asleep for long while the global queue is not empty */
         gri_wake_one();
+        look = earlier(look, TICK_BUSY_NS);
+    }
     quiet = look || !busy ? 0 : quiet + 1;
     return look ? look : !busy ? 0 : quiet < QUIET_LOOKS ? TICK_BUSY_NS : TICK_CALM_NS;
 }
@@ -213,6 +217,8 @@ static void *monitor_main(void *arg)
         atomic_store_explicit(&sleeping_until, UINT64_MAX, memory_order_seq_cst);
         /* seq_cst; pairs with gri_monitor_work: set before we look. */
         atomic_store_explicit(&gri_monitor_calm, 1, memory_order_seq_cst);
+        /* seq_cst; the stores before all looks of this round. */
+        atomic_thread_fence(memory_order_seq_cst);
         wake = round_of_work(&pending_since, &seed);
         if (wake)
             atomic_store_explicit(&sleeping_until, wake, memory_order_seq_cst);

@@ -118,16 +118,16 @@ static bool fd_commit(struct gr_g *g, void *arg)
     return error == 0;
 }
 
-/* Readies whoever waits on fd for what has come. events 0: all of them, with `result`. */
+/* Readies whoever waits on fd for what has come, a batch at most. events 0: whatever they wait for, with `result`. */
+enum { DELIVER_BATCH = 32 };
 static int deliver(int fd, uint32_t events, int result)
 {
-    enum { BATCH = 32 };
-    struct gr_g *woken[BATCH];
+    struct gr_g *woken[DELIVER_BATCH];
     struct bucket *b = bucket_of(fd);
     int count = 0;
 
     gri_lock(&b->lock);
-    for (struct fd_wait **at = &b->waits; *at && count < BATCH;) {
+    for (struct fd_wait **at = &b->waits; *at && count < DELIVER_BATCH;) {
         struct fd_wait *w = *at;
 
         if (w->fd != fd || (events && !(events & (w->events | EPOLLERR | EPOLLHUP)))) {
@@ -168,8 +168,8 @@ int gri_poller_poll(int64_t timeout_ns)
 
 void gri_poll_forget(int fd)
 {
-    if (fd >= 0 && gri_poller_has_waiters())
-        deliver(fd, 0, -EBADF);
+    while (fd >= 0 && gri_poller_has_waiters() && deliver(fd, 0, -EBADF) == DELIVER_BATCH)
+        ;
 }
 
 static uint32_t epoll_events(int poll_events)

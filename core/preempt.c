@@ -90,13 +90,11 @@ void gri_send_signal(struct gr_m *m, struct gr_g *g, bool again)
 
 void gri_signal_thread(struct gr_m *m)
 {
-    uint32_t none = 0;
-
-    /* acq_rel as above. If one is on its way it does this job too. */
-    if (atomic_compare_exchange_strong_explicit(&m->signal_pending, &none, 1, memory_order_acq_rel,
-                                                memory_order_relaxed) &&
-        syscall(SYS_tgkill, getpid(), m->tid, SIGURG) != 0)
-        atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+    /*
+     * Whatever is on its way already: that one's handler may have looked at the flag before it was set, and
+     * nobody asks again. Cancels are rare; signal_pending is an economy of preemption only.
+     */
+    syscall(SYS_tgkill, getpid(), m->tid, SIGURG);
 }
 
 /* ---- Being asked --------------------------------------------------------------------------------- */

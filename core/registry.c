@@ -158,6 +158,17 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
     return g;
 }
 
+void gri_processor_drain(struct gr_p *p)
+{
+    while (p->free_list) {
+        struct gr_g *g = p->free_list;
+
+        p->free_list = g->queue_next;
+        p->free_count--;
+        give_slot(NULL, g);
+    }
+}
+
 void gri_g_abandon(struct gr_g *g)
 {
     if (g->stack.large)

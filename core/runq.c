@@ -108,9 +108,9 @@ struct gr_g *gri_runq_pop(struct gr_p *p)
 bool gri_runq_empty(const struct gr_p *p)
 {
     /* seq_cst next; pairs with push_next. The ring relaxed: its pusher fences before it looks for idlers. */
-    return !p || (atomic_load_explicit(&p->head, memory_order_relaxed) ==
-                      atomic_load_explicit(&p->tail, memory_order_relaxed) &&
-                  !atomic_load_explicit(&p->next, memory_order_seq_cst));
+    return atomic_load_explicit(&p->head, memory_order_relaxed) ==
+               atomic_load_explicit(&p->tail, memory_order_relaxed) &&
+           !atomic_load_explicit(&p->next, memory_order_seq_cst);
 }
 
 struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_next)
@@ -199,12 +199,12 @@ struct gr_g *gri_global_pop(struct gr_p *p)
 /* From a thread without a processor, all of them busy: into an empty next slot, where the monitor will see it. */
 static bool push_foreign_next(struct gr_g *g)
 {
-    uint32_t procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
+    uint32_t procs = gri_processors_made();
 
     if (atomic_load_explicit(&gri_sched.idle_p_count, memory_order_relaxed) > 0)
         return false;
     for (uint32_t i = 0; i < procs; i++) {
-        struct gr_p *p = gri_sched.p[i];
+        struct gr_p *p = gri_processor(i);
         struct gr_g *none = NULL;
 
         if (atomic_load_explicit(&p->status, memory_order_relaxed) != GRI_P_RUNNING ||

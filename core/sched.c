@@ -61,6 +61,8 @@ static void pin_update(struct gr_m *m, struct gr_g *g)
 
     m->locked_g = pinned ? g : NULL;
     g->pin_m = pinned ? m : NULL;
+    /* relaxed: shown to people. */
+    atomic_store_explicit(&g->shown_pinned, pinned, memory_order_relaxed);
 }
 
 __attribute__((noinline)) void gri_mcall(gri_mcall_fn *fn, void *arg)
@@ -220,17 +222,17 @@ static void execute(struct gr_m *m, struct gr_g *g)
 
 static struct gr_g *steal_once(struct gr_m *m)
 {
-    /* relaxed: a processor more or less is found in the next round. */
-    uint32_t procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
+    /* All that ever were: a retired one may have been given something in its last moment. */
+    uint32_t procs = gri_processors_made();
     uint64_t now = arch_ticks(), patience = gri_ns_to_ticks(STEAL_NEXT_NS);
 
     m->steal_seed = m->steal_seed * 1664525u + 1013904223u;
     for (uint32_t i = 0; i < procs; i++) {
-        struct gr_p *victim = gri_sched.p[(m->steal_seed + i) % procs];
+        struct gr_p *victim = gri_processor((m->steal_seed + i) % procs);
         struct gr_g *g;
         uint64_t since;
 
-        if (!victim || victim == m->p)
+        if (victim == m->p)
             continue;
         since = atomic_load_explicit(&victim->next_since, memory_order_relaxed);
         g = gri_runq_steal(m->p, victim, now > since && now - since > patience);
@@ -258,7 +260,9 @@ static struct gr_g *search(struct gr_m *m)
         atomic_fetch_add_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
     }
     do {
-        g = steal_once(m);
+        g = gri_runq_pop(m->p); /* a thread without a processor may have put something into our next slot */
+        if (!g)
+            g = steal_once(m);
         if (!g)
             g = gri_global_pop(m->p);
         if (!g && gri_poller_has_waiters() && gri_poller_poll(0) > 0)
@@ -269,14 +273,14 @@ static struct gr_g *search(struct gr_m *m)
     return g;
 }
 
-static bool work_anywhere(void)
+bool gri_work_anywhere(void)
 {
-    uint32_t procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
+    uint32_t procs = gri_processors_made();
 
     if (atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) > 0)
         return true;
     for (uint32_t i = 0; i < procs; i++) {
-        if (!gri_runq_empty(gri_sched.p[i]))
+        if (!gri_runq_empty(gri_processor(i)))
             return true;
     }
     return false;
@@ -294,7 +298,7 @@ static void go_idle(struct gr_m *m)
     }
     /* seq_cst; pairs with the fence in gri_wake_one: it sees an idle p, or we see the work. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (work_anywhere()) {
+    if (gri_work_anywhere()) {
         p = gri_processor_idle_get();
         if (p) {
             gri_processor_acquire(m, p);
@@ -316,13 +320,22 @@ static bool retire_processor(struct gr_m *m)
         return false;
     while ((g = gri_runq_pop(p)))
         gri_enqueue_global(g);
+    gri_processor_drain(p);
     gri_processor_release(m);
     gri_processor_idle_put(p);
     p = gri_processor_idle_get();
-    if (p)
+    if (p) {
         gri_processor_acquire(m, p);
-    else
-        gri_thread_park(m);
+        return true;
+    }
+    if (m->spinning) {
+        m->spinning = false;
+        atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
+    }
+    /* What we queued may have met our own spinning: somebody else has to look. */
+    if (atomic_load_explicit(&gri_sched.queue_length, memory_order_seq_cst) > 0)
+        gri_wake_one();
+    gri_thread_park(m);
     return true;
 }
 

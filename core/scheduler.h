@@ -91,8 +91,8 @@ struct gr_m {
     _Atomic(uint64_t) refused[GR_REFUSALS];
     _Atomic(uint64_t) preempts_sync, preempts_async;
 
-    /* The sender's (monitor.c), under the target's wait lock. */
-    uint64_t cpu_at_refusal, refused_seen;
+    /* Senders', exchanged relaxed: the thread's CPU clock at the last repeated signal. */
+    uint64_t cpu_at_refusal;
 };
 
 /* Shared by all of core; one instance. */
@@ -116,10 +116,22 @@ struct gri_sched {
     _Atomic(uint32_t) started;
     bool nice_off;
     double ticks_per_ns;
-    struct gr_p *p[GR_PROCS_MAX];
+    _Atomic(uint32_t) p_made;
+    _Atomic(struct gr_p *) p[GR_PROCS_MAX]; /* below p_made; never taken back */
     _Atomic(struct gr_m *) m[GRI_THREADS_MAX];
 };
 extern struct gri_sched gri_sched;
+
+static inline uint32_t gri_processors_made(void)
+{
+    /* acquire; pairs with processor_add: the entries below it are filled. */
+    return atomic_load_explicit(&gri_sched.p_made, memory_order_acquire);
+}
+static inline struct gr_p *gri_processor(uint32_t index)
+{
+    /* relaxed: published by p_made. */
+    return atomic_load_explicit(&gri_sched.p[index], memory_order_relaxed);
+}
 
 /* The m of this thread, or NULL. Never cached across a switch. */
 static inline struct gr_m *gri_m(void)
@@ -165,6 +177,10 @@ void gri_thread_park(struct gr_m *m);
 void gri_processor_hand_off(struct gr_p *p);
 void gri_processor_acquire(struct gr_m *m, struct gr_p *p);
 struct gr_p *gri_processor_release(struct gr_m *m);
+/* Gives a retired processor's free slots to the global list (registry.c). */
+void gri_processor_drain(struct gr_p *p);
+/* Whether any queue has something. After a seq_cst fence it misses nothing that was queued before. */
+bool gri_work_anywhere(void);
 struct gr_p *gri_processor_idle_get(void);
 void gri_processor_idle_put(struct gr_p *p);
 /* m must run its locked g next: gives up its p, sleeps until the g is handed to it with a p. */
@@ -228,7 +244,7 @@ extern _Atomic(uint32_t) gri_monitor_calm;
 void gri_poller_wake(void);
 static inline void gri_monitor_work(void)
 {
-    /* seq_cst; pairs with monitor_main: it looked after our work was queued, or we see that it is calm. */
+    /* seq_cst, after a seq_cst store or fence; pairs with monitor_main: it looks after our work, or we see that it is calm. */
     if (atomic_load_explicit(&gri_monitor_calm, memory_order_seq_cst) &&
         atomic_exchange_explicit(&gri_monitor_calm, 0, memory_order_seq_cst))
         gri_poller_wake();

@@ -58,6 +58,8 @@ static bool reacquire(struct gr_m *m)
                                                  memory_order_acq_rel, memory_order_relaxed))
         return false;
     m->p = p;
+    /* relaxed: the monitor's view. It may have been another's meanwhile: retaken, and in a call again. */
+    atomic_store_explicit(&p->m, m, memory_order_relaxed);
     return true;
 }
 

@@ -24,6 +24,7 @@
 
 #define WORKER_NICE 5 /* below the control plane and the monitor: CONTRACT of the daemon's answer times */
 #define WORKER_STACK_BYTES (256 * 1024)
+#define THREAD_RETRY_NS 1000000 /* after no thread could be made */
 
 /* ---- Processors ---------------------------------------------------------------------------------- */
 
@@ -33,8 +34,8 @@ void gri_processor_acquire(struct gr_m *m, struct gr_p *p)
     m->p = p;
     /* relaxed: the monitor's view. */
     atomic_store_explicit(&p->m, m, memory_order_relaxed);
-    /* release; pairs with the monitor's acquire CAS in retake: it sees p->m. */
-    atomic_store_explicit(&p->status, GRI_P_RUNNING, memory_order_release);
+    /* seq_cst, before the look at the monitor's flag; pairs with its fence: it sees RUNNING, or we wake it. */
+    atomic_store_explicit(&p->status, GRI_P_RUNNING, memory_order_seq_cst);
     gri_monitor_work();
 }
 
@@ -90,15 +91,14 @@ struct gr_p *gri_processor_idle_get(void)
 
 void gri_processor_hand_off(struct gr_p *p)
 {
-    if (!gri_runq_empty(p) ||
-        atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) > 0) {
+    if (gri_work_anywhere()) {
         gri_thread_start(p, false);
         return;
     }
     gri_processor_idle_put(p);
-    /* seq_cst; pairs with the fence in gri_wake_one: it sees the idle p, or we see its work. */
+    /* seq_cst; pairs with the fence in gri_enqueue: it sees the idle p, or we see its work. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) > 0)
+    if (gri_work_anywhere())
         gri_wake_one();
 }
 
@@ -189,13 +189,28 @@ static struct gr_m *thread_create(void)
     return error ? NULL : m; /* the slot of a thread that never was stays: a hole in a list of 100,000 */
 }
 
-/* No thread could be had for p: it waits on the idle list, and the monitor tries again. */
+/* The searcher's role was claimed in vain. Whoever relied on it meanwhile must not be forgotten. */
+static void stop_claiming(bool spinning)
+{
+    if (!spinning)
+        return;
+    atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
+    /* The monitor looks at the global queue until it is empty; local ones have owners that run. */
+    gri_monitor_poke(0);
+}
+
+/* No thread could be had for p: its queue goes to the global one, and the monitor tries again. */
 static void start_failed(struct gr_p *p, bool spinning)
 {
+    struct gr_g *g;
+
+    while ((g = gri_runq_pop(p))) {
+        g->queue_next = NULL;
+        gri_global_push_all(g, g, 1);
+    }
     gri_processor_idle_put(p);
-    if (spinning)
-        atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
-    gri_monitor_poke(1000000);
+    stop_claiming(spinning);
+    gri_monitor_poke(THREAD_RETRY_NS);
 }
 
 void gri_thread_start(struct gr_p *p, bool spinning)
@@ -210,8 +225,7 @@ void gri_thread_start(struct gr_p *p, bool spinning)
         gri_sched.idle_m = m->idle_next;
     gri_unlock(&gri_sched.lock);
     if (!p) {
-        if (spinning)
-            atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
+        stop_claiming(spinning);
         return;
     }
     if (!m)
@@ -269,58 +283,44 @@ void gri_thread_hand_to_locked(struct gr_m *m, struct gr_g *g)
     gri_thread_park(m);
 }
 
+/* procs_lock held: the next processor, DEAD. -ENOMEM. */
+static int processor_add(void)
+{
+    uint32_t index = gri_processors_made();
+    struct gr_p *p = aligned_alloc(GRI_CACHE_LINE, sizeof *p);
+
+    if (!p)
+        return -ENOMEM;
+    memset(p, 0, sizeof *p);
+    p->index = index;
+    atomic_store_explicit(&p->status, GRI_P_DEAD, memory_order_relaxed);
+    atomic_store_explicit(&gri_sched.p[index], p, memory_order_relaxed);
+    /* release; pairs with gri_processors_made. */
+    atomic_store_explicit(&gri_sched.p_made, index + 1, memory_order_release);
+    return 0;
+}
+
 int gri_threads_init(unsigned procs, char *err, size_t err_bytes)
 {
-    atomic_store_explicit(&gri_sched.procs, procs, memory_order_relaxed);
-    for (unsigned i = 0; i < procs; i++) {
-        struct gr_p *p = aligned_alloc(GRI_CACHE_LINE, sizeof *p);
+    int error = gr_set_procs(procs);
 
-        if (!p) {
-            snprintf(err, err_bytes, "no memory for processor %u of %u", i, procs);
-            return -ENOMEM;
-        }
-        memset(p, 0, sizeof *p);
-        p->index = i;
-        gri_sched.p[i] = p;
-        gri_processor_idle_put(p);
-    }
-    return 0;
+    if (error)
+        snprintf(err, err_bytes, "no memory for %u processors", procs);
+    return error;
 }
 
-/* One more processor: -ENOMEM. */
-static int processor_add(unsigned index)
-{
-    struct gr_p *p = gri_sched.p[index];
-
-    if (!p) {
-        p = aligned_alloc(GRI_CACHE_LINE, sizeof *p);
-        if (!p)
-            return -ENOMEM;
-        memset(p, 0, sizeof *p);
-        p->index = index;
-        atomic_store_explicit(&p->status, GRI_P_DEAD, memory_order_relaxed);
-        gri_sched.p[index] = p;
-    }
-    return 0;
-}
-
-int gr_set_procs(unsigned procs)
+/* procs_lock held, all `procs` are made: those that come (back) into use go on the idle list. */
+static void set_procs(unsigned procs)
 {
     unsigned old;
 
-    if (procs < 1 || procs > GR_PROCS_MAX)
-        return -EINVAL;
-    for (unsigned i = 0; i < procs; i++) {
-        if (processor_add(i) != 0)
-            return -ENOMEM;
-    }
     gri_lock(&gri_sched.lock);
     old = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
-    /* release; pairs with nothing but the lock for writers; readers see p[] because it was filled before. */
-    atomic_store_explicit(&gri_sched.procs, procs, memory_order_release);
+    /* relaxed: readers that must not be late hold the lock. */
+    atomic_store_explicit(&gri_sched.procs, procs, memory_order_relaxed);
     for (unsigned i = old; i < procs; i++) {
         uint32_t dead = GRI_P_DEAD;
-        struct gr_p *p = gri_sched.p[i];
+        struct gr_p *p = gri_processor(i);
 
         /* One that was to be retired but still runs simply stays. */
         if (!atomic_compare_exchange_strong_explicit(&p->status, &dead, GRI_P_IDLE,
@@ -331,7 +331,24 @@ int gr_set_procs(unsigned procs)
         atomic_fetch_add_explicit(&gri_sched.idle_p_count, 1, memory_order_relaxed);
     }
     gri_unlock(&gri_sched.lock);
-    gri_wake_one();
-    gri_monitor_poke(0);
-    return 0;
+}
+
+int gr_set_procs(unsigned procs)
+{
+    static struct gri_lock procs_lock; /* one change at a time */
+    int error = 0;
+
+    if (procs < 1 || procs > GR_PROCS_MAX)
+        return -EINVAL;
+    gri_lock(&procs_lock);
+    while (!error && gri_processors_made() < procs)
+        error = processor_add();
+    if (!error)
+        set_procs(procs);
+    gri_unlock(&procs_lock);
+    if (!error) {
+        gri_wake_one();
+        gri_monitor_poke(0);
+    }
+    return error;
 }

@@ -193,7 +193,10 @@ enum gr_hold_state {
 #endif
 
 struct gr_hold;
-/* Told once, from a system stack of any thread. Must not block, not call gr_hold_end on others' locks; typically wakes an event loop. */
+/*
+ * Told once, from a system stack of any thread, under the goroutine's list lock: must not block, nor call
+ * gr_hold_start, _cancel or _wait. gr_copy_held and gr_hold_end are fine; typically it wakes an event loop.
+ */
 typedef void gr_hold_fn(struct gr_hold *hold);
 
 /* Storage of the caller's, zeroed before first use; must stay valid until told and ended. Fields below are read-only. */
