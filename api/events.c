@@ -3,8 +3,9 @@
  */
 #include "internal.h"
 
-#define AGAIN_NS 1000000 /* how soon to ask again about an end that the runtime does not show yet  \
-                          */
+#define AGAIN_NS                                                                                   \
+    1000000 /* how soon to ask again about an end that the runtime does not show yet               \
+             */
 
 static unsigned bucket_of(uint64_t id)
 {

@@ -211,11 +211,11 @@ static int range_quality(const char *range, size_t size, const char *type, int *
     size_t name = 0;
     while (name < size && !strchr("; \t", range[name]))
         name++;
-    const char *slash = strchr(type, '/');
-    size_t major = (size_t)(slash - type) + 1;
+    size_t major = strcspn(type, "/") + 1;
     if (name == strlen(type) && strncasecmp(range, type, name) == 0)
         *specific = 2;
-    else if (name == major + 1 && strncasecmp(range, type, major) == 0 && range[major] == '*')
+    else if (name > 1 && name == major + 1 && strncasecmp(range, type, name - 1) == 0 &&
+             range[major] == '*')
         *specific = 1;
     else if (name == 3 && strncmp(range, "*/*", 3) == 0)
         *specific = 0;

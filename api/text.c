@@ -232,9 +232,10 @@ void api_text_stack(struct api_buf *out, const json_t *value)
     char latency[32];
     size_t i;
     json_t *frame;
-    api_buf_printf(out, "goroutine %" PRIu64 " [%s, stopped in %s]:\n",
-                   number_of(value, "goroutine"), string_of(value, "safepoint"),
-                   duration_text(latency, sizeof latency, number_of(value, "latency_ns")));
+    uint64_t latency_ns = number_of(value, "latency_ns");
+    api_buf_printf(out, "goroutine %" PRIu64 " [%s, %s%s]:\n", number_of(value, "goroutine"),
+                   string_of(value, "safepoint"), latency_ns ? "stopped in " : "stood still",
+                   latency_ns ? duration_text(latency, sizeof latency, latency_ns) : "");
     json_array_foreach(json_object_get(value, "frames"), i, frame) frame_lines(out, frame);
     if (json_is_true(json_object_get(value, "frames_truncated")))
         api_buf_str(out, "...\n");

@@ -1,0 +1,43 @@
+/*
+ * config.h: what graspd was told: flags, and a JSON file with the same names.
+ *
+ * The file is read first, so that a flag beats it; repeatable names add up. A value that makes no
+ * sense is an error that names the flag, never a silent default.
+ */
+#ifndef SRV_CONFIG_H
+#define SRV_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <grasp/runtime.h>
+
+#define SRV_LISTENERS_MAX 16
+#define SRV_HOSTS_MAX     64
+
+struct srv_config {
+    char *unix_path;
+    uint64_t unix_mode; /* as octal */
+    char *unix_group;
+    char *listen[SRV_LISTENERS_MAX];
+    size_t listen_count;
+    char *allow_host[SRV_HOSTS_MAX];
+    size_t allow_host_count;
+    bool allow_remote, no_auth;
+    char *modules_dir, *state_dir, *token_file, *config_file;
+    uint64_t drain_seconds, procs, max_goroutines, time_slice_us;
+    bool async_preempt, nice, unguarded_stacks;
+    char *stack_guard;
+    bool version, help;
+};
+
+/* Defaults. The struct's strings live as long as the process. */
+void srv_config_init(struct srv_config *config);
+/* 0, or -EINVAL or -ENOMEM with a sentence in err. */
+int srv_config_parse(struct srv_config *config, int argc, char *const *argv, char *err,
+                     size_t err_bytes);
+void srv_config_runtime(const struct srv_config *config, struct gr_options *options);
+extern const char srv_usage[];
+
+#endif

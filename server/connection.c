@@ -1,0 +1,545 @@
+/*
+ * connection.c: see connection.h for the essay and the invariants.
+ */
+#include "connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <grasp/runtime.h>
+
+#include "log.h"
+
+static void pump(struct srv_conn *conn);
+
+/* ---- Closing
+ * ------------------------------------------------------------------------------------- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct srv_conn *conn = handle->data;
+    srv_parser_fini(&conn->parser);
+    api_buf_free(&conn->backlog);
+    free(conn);
+}
+
+/* The queue's exchanges are left to whoever still has them; the rest ends here (I2). */
+static void drop_queue(struct srv_conn *conn)
+{
+    struct srv_exchange *x = conn->first, *next;
+    for (struct srv_exchange *each = x; each; each = each->next)
+        each->conn = NULL;
+    conn->first = NULL;
+    conn->last = &conn->first;
+    conn->queued = 0;
+    for (; x; x = next) {
+        next = x->next;
+        if (x->in_api)
+            api_call_abandon(&x->call); /* may reply at once, which destroys x */
+        else if (!x->writing)
+            srv_exchange_destroy(x, false);
+    }
+}
+
+void srv_conn_close(struct srv_conn *conn)
+{
+    if (conn->closing)
+        return;
+    conn->closing = true;
+    *conn->link = conn->next;
+    if (conn->next)
+        conn->next->link = conn->link;
+    conn->server->conn_count--;
+    conn->server->tcp_count -= conn->peer.tcp;
+    drop_queue(conn);
+    uv_close(&conn->uv.handle, on_closed);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+    struct srv_conn *conn = request->data;
+    free(request);
+    if (status < 0 || conn->eof)
+        srv_conn_close(conn);
+}
+
+/*
+ * All is said. Closing at once, with bytes of the client unread, would reset the connection and
+ * could destroy the answer on its way: so the client is told the end, and read on for a moment.
+ */
+static void linger(struct srv_conn *conn)
+{
+    uv_shutdown_t *request = malloc(sizeof *request);
+    conn->lingering = true;
+    conn->linger_ns = gr_now_ns();
+    if (!request) {
+        srv_conn_close(conn);
+        return;
+    }
+    request->data = conn;
+    if (uv_shutdown(request, &conn->uv.stream, on_shutdown)) {
+        free(request);
+        srv_conn_close(conn);
+    }
+}
+
+/* ---- Out
+ * ----------------------------------------------------------------------------------------- */
+
+static void queue_pop(struct srv_conn *conn)
+{
+    struct srv_exchange *x = conn->first;
+    conn->first = x->next;
+    if (!conn->first)
+        conn->last = &conn->first;
+    x->next = NULL;
+    conn->queued--;
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct srv_exchange *x = request->data;
+    struct srv_conn *conn = x->conn;
+    bool more = x->call.reply.more && status == 0 && conn && !conn->closing;
+    x->writing = false;
+    if (more) {
+        x->ready = false;
+        x->in_api = true;
+        api_call_pull(&x->call);
+        return;
+    }
+    bool queued = x->call.reply.more && conn && !conn->closing; /* a failed piece of a stream */
+    if (!queued)
+        srv_exchange_destroy(x, status == 0 && !x->call.reply.more);
+    if (!conn || conn->closing)
+        return;
+    conn->active_ns = gr_now_ns();
+    if (status < 0)
+        srv_conn_close(conn);
+    else
+        pump(conn);
+}
+
+/* Writes the piece of the first exchange; false if that ended the connection. */
+static bool write_first(struct srv_conn *conn)
+{
+    struct srv_exchange *x = conn->first;
+    uv_buf_t bufs[3];
+    unsigned count;
+    if (x->call.reply.streaming && x->http10)
+        x->keep_alive = false; /* its end is the connection's */
+    if (conn->last_answer && !x->next)
+        x->keep_alive = false;
+    srv_exchange_frame(x, bufs, &count);
+    if (x->out.failed) {
+        srv_conn_close(conn);
+        return false;
+    }
+    x->writing = true;
+    x->ready = false;
+    bool last = !x->call.reply.more;
+    if (last && !x->keep_alive)
+        conn->last_answer = conn->said_close = true;
+    if (last)
+        queue_pop(conn);
+    if (uv_write(&x->write, &conn->uv.stream, bufs, count, on_written)) {
+        x->writing = false;
+        if (last)
+            srv_exchange_destroy(x, false);
+        srv_conn_close(conn);
+        return false;
+    }
+    return true;
+}
+
+static void send_continue(struct srv_conn *conn)
+{
+    static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t buf = uv_buf_init((char *)line, sizeof line - 1);
+    conn->continue_due = false;
+    /* A socket that has no room for 25 bytes has a client that does not read; it sends its body
+     * anyhow. */
+    (void)uv_try_write(&conn->uv.stream, &buf, 1);
+}
+
+/* Writes what can be written. False: the connection ended. */
+static bool flush(struct srv_conn *conn)
+{
+    while (conn->first && conn->first->ready && !conn->first->writing) {
+        if (!write_first(conn))
+            return false;
+        if (conn->said_close)
+            drop_queue(conn); /* requests that came behind one whose answer ends the connection */
+    }
+    if (conn->continue_due && !conn->first)
+        send_continue(conn);
+    return true;
+}
+
+void srv_conn_reply(void *ctx, struct api_call *call)
+{
+    struct srv_exchange *x = call->host_ctx;
+    struct srv_conn *conn = x->conn;
+    x->in_api = false;
+    if (!conn) {
+        srv_exchange_destroy(x, false);
+        return;
+    }
+    x->ready = true;
+    conn->active_ns = gr_now_ns();
+    pump(conn);
+}
+
+/* ---- In
+ * ------------------------------------------------------------------------------------------ */
+
+static void enqueue(struct srv_conn *conn, struct srv_exchange *x)
+{
+    *conn->last = x;
+    conn->last = &x->next;
+    conn->queued++;
+}
+
+static void start(struct srv_conn *conn)
+{
+    struct srv_exchange *x = srv_exchange_request(conn);
+    conn->continue_due = false;
+    if (!x) {
+        srv_conn_close(conn);
+        return;
+    }
+    if (!x->keep_alive)
+        conn->last_answer = true;
+    enqueue(conn, x);
+    x->started = x->in_api = true;
+    api_call_start(&x->call);
+    if (conn->eof && x->in_api)
+        api_call_abandon(&x->call); /* of a backlog: nobody waits for it any more */
+}
+
+static void refuse(struct srv_conn *conn, int status, const char *code, const char *detail)
+{
+    struct srv_exchange *x = srv_exchange_error(conn, status, code, detail);
+    conn->last_answer = true;
+    conn->parser.failed = true;
+    if (x)
+        enqueue(conn, x);
+    else
+        srv_conn_close(conn);
+}
+
+static bool may_parse(const struct srv_conn *conn)
+{
+    return !conn->closing && !conn->last_answer && conn->queued < SRV_PIPELINE_MAX &&
+           uv_stream_get_write_queue_size(&conn->uv.stream) < SRV_UNSENT_BYTES_MAX;
+}
+
+/* Parses as long as there are bytes and room; returns bytes consumed. */
+static size_t parse(struct srv_conn *conn, const char *bytes, size_t size)
+{
+    size_t at = 0;
+    while (at < size && may_parse(conn)) { /* each turn consumes a byte or ends the parsing */
+        struct srv_parser *parser = &conn->parser;
+        size_t used;
+        if (!srv_parser_busy(parser))
+            conn->request_ns = gr_now_ns();
+        enum srv_parse result = srv_parser_feed(parser, bytes + at, size - at, &used);
+        at += used;
+        if (result == SRV_PARSE_DONE) {
+            start(conn);
+        } else if (result == SRV_PARSE_ERROR) {
+            refuse(conn, parser->status, parser->code, parser->detail);
+        } else if (parser->expect_continue) {
+            parser->expect_continue = false;
+            conn->continue_due = parser->body.size == 0;
+        }
+    }
+    return at;
+}
+
+/* Takes the backlog as far as there is room. */
+static void parse_backlog(struct srv_conn *conn)
+{
+    if (!conn->backlog.size || !may_parse(conn))
+        return;
+    struct api_buf taken = conn->backlog;
+    conn->backlog = (struct api_buf){0};
+    size_t used = parse(conn, taken.data, taken.size);
+    if (!conn->closing && !conn->last_answer)
+        api_buf_add(&conn->backlog, taken.data + used, taken.size - used);
+    api_buf_free(&taken);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    /* One for all: what is read is consumed before the next read, always on the loop. */
+    static char shared[65536];
+    *buf = uv_buf_init(shared, sizeof shared);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf);
+
+/* Reads while there is room for what comes. */
+static void set_reading(struct srv_conn *conn)
+{
+    bool want = !conn->closing && !conn->eof && conn->backlog.size < SRV_BACKLOG_BYTES_MAX;
+    if (want == conn->reading)
+        return;
+    conn->reading = want;
+    if (!want)
+        uv_read_stop(&conn->uv.stream);
+    else if (uv_read_start(&conn->uv.stream, on_alloc, on_read))
+        srv_conn_close(conn);
+}
+
+/* Whether nothing is left to say to a client of whom nothing more will be parsed. */
+static bool is_over(const struct srv_conn *conn)
+{
+    bool no_more = conn->last_answer || (conn->eof && !conn->backlog.size);
+    return no_more && !conn->first && uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
+}
+
+/* Everything that can go on does: answers out, backlog in. One at a time for a connection. */
+static void pump(struct srv_conn *conn)
+{
+    if (conn->feeding || conn->closing)
+        return;
+    conn->feeding = true;
+    bool alive = flush(conn);
+    if (alive) {
+        parse_backlog(conn);
+        if (!conn->closing)
+            flush(conn);
+    }
+    conn->feeding = false;
+    if (conn->closing)
+        return;
+    set_reading(conn);
+    if (is_over(conn) && !conn->lingering) {
+        if (conn->eof)
+            srv_conn_close(conn);
+        else
+            linger(conn);
+    }
+}
+
+/*
+ * The client ended its side. It may still read (a half-closed pipe), so answers that are due are
+ * sent; what only waits, waits no longer, and a suspend that was not answered holds nothing.
+ */
+static void on_eof(struct srv_conn *conn)
+{
+    conn->eof = true;
+    if (conn->lingering) {
+        srv_conn_close(conn);
+        return;
+    }
+    conn->feeding = true; /* replies must not change the queue while it is walked */
+    for (struct srv_exchange *x = conn->first; x; x = x->next)
+        if (x->in_api)
+            api_call_abandon(&x->call);
+    conn->feeding = false;
+    if (srv_parser_busy(&conn->parser))
+        conn->last_answer = true;
+    pump(conn);
+}
+
+static void on_bytes(struct srv_conn *conn, const char *bytes, size_t size)
+{
+    conn->active_ns = gr_now_ns();
+    if (conn->lingering || conn->last_answer) {
+        conn->lingered += size;
+        if (conn->lingered > SRV_LINGER_BYTES_MAX)
+            srv_conn_close(conn);
+        return;
+    }
+    conn->feeding = true;
+    size_t used = conn->backlog.size ? 0 : parse(conn, bytes, size);
+    conn->feeding = false;
+    if (!conn->closing && !conn->last_answer) {
+        api_buf_add(&conn->backlog, bytes + used, size - used);
+        if (conn->backlog.failed) {
+            srv_conn_close(conn);
+            return;
+        }
+    }
+    pump(conn);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
+{
+    struct srv_conn *conn = stream->data;
+    if (size > 0)
+        on_bytes(conn, buf->base, (size_t)size);
+    else if (size == UV_EOF)
+        on_eof(conn);
+    else if (size < 0)
+        srv_conn_close(conn);
+}
+
+/* ---- Time
+ * ---------------------------------------------------------------------------------------- */
+
+static bool is_idle(const struct srv_conn *conn)
+{
+    return !conn->first && !srv_parser_busy(&conn->parser) &&
+           uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
+}
+
+static bool older(uint64_t now_ns, uint64_t then_ns, unsigned seconds)
+{
+    return now_ns > then_ns && now_ns - then_ns > seconds * UINT64_C(1000000000);
+}
+
+static void sweep_one(struct srv_conn *conn, uint64_t now)
+{
+    size_t unsent = uv_stream_get_write_queue_size(&conn->uv.stream);
+    if (unsent != conn->unsent || unsent == 0) {
+        conn->unsent = unsent;
+        conn->moved_ns = now;
+    }
+    if (conn->lingering ? older(now, conn->linger_ns, SRV_LINGER_SECONDS)
+                        : older(now, conn->moved_ns, SRV_STALL_SECONDS)) {
+        srv_conn_close(conn);
+    } else if (!conn->lingering && is_idle(conn) && older(now, conn->active_ns, SRV_IDLE_SECONDS)) {
+        srv_conn_close(conn);
+    } else if (srv_parser_busy(&conn->parser) && !conn->last_answer && may_parse(conn) &&
+               (older(now, conn->request_ns, SRV_REQUEST_SECONDS) ||
+                (!conn->parser.head_done && older(now, conn->request_ns, SRV_HEAD_SECONDS)))) {
+        refuse(conn, 408, API_CODE_REQUEST_TIMEOUT, "the request did not arrive in time");
+        if (!conn->closing)
+            pump(conn);
+    }
+}
+
+void srv_conn_sweep(struct srv_server *server)
+{
+    uint64_t now = gr_now_ns();
+    struct srv_conn *next;
+    for (struct srv_conn *conn = server->conns; conn; conn = next) {
+        next = conn->next;
+        sweep_one(conn, now);
+    }
+}
+
+void srv_conn_end_all(struct srv_server *server)
+{
+    struct srv_conn *next;
+    for (struct srv_conn *conn = server->conns; conn; conn = next) {
+        next = conn->next;
+        conn->last_answer = true;
+        conn->feeding = true;
+        for (struct srv_exchange *x = conn->first; x; x = x->next)
+            if (x->in_api)
+                api_call_abandon(&x->call);
+        conn->feeding = false;
+        if (is_idle(conn))
+            srv_conn_close(conn);
+        else
+            pump(conn);
+    }
+}
+
+/* ---- Accepting
+ * ----------------------------------------------------------------------------------- */
+
+static bool in_group(int fd, gid_t own, gid_t wanted)
+{
+    gid_t groups[256];
+    socklen_t size = sizeof groups;
+    if (own == wanted)
+        return true;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size))
+        return false;
+    for (size_t i = 0; i < size / sizeof groups[0]; i++)
+        if (groups[i] == wanted)
+            return true;
+    return false;
+}
+
+static void identify(struct srv_conn *conn)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    uv_os_fd_t fd;
+    conn->peer.refused = true;
+    conn->peer.uid = (uint32_t)-1;
+    if (uv_fileno(&conn->uv.handle, &fd) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+        return;
+    gid_t group = conn->server->unix_gid;
+    conn->peer.uid = peer.uid;
+    conn->peer.refused = peer.uid != geteuid() && peer.uid != 0 &&
+                         (group == (gid_t)-1 || !in_group(fd, peer.gid, group));
+}
+
+/* The one that has been idle for longest; NULL: none is idle. */
+static struct srv_conn *longest_idle(struct srv_server *server, bool tcp_only)
+{
+    struct srv_conn *found = NULL;
+    for (struct srv_conn *conn = server->conns; conn; conn = conn->next)
+        if (is_idle(conn) && (conn->peer.tcp || !tcp_only) &&
+            (!found || conn->active_ns < found->active_ns))
+            found = conn;
+    return found;
+}
+
+/* Room for one more; false: everybody is busy. */
+static bool make_room(struct srv_server *server, bool tcp)
+{
+    bool tcp_full = tcp && server->tcp_count >= SRV_CONNECTIONS_MAX - SRV_CONNECTIONS_UNIX;
+    if (!tcp_full && server->conn_count < SRV_CONNECTIONS_MAX)
+        return true;
+    struct srv_conn *idle = longest_idle(server, tcp_full);
+    if (idle)
+        srv_conn_close(idle);
+    return idle != NULL;
+}
+
+static struct srv_conn *create(struct srv_listener *listener)
+{
+    struct srv_conn *conn = calloc(1, sizeof *conn);
+    if (!conn)
+        return NULL;
+    struct srv_server *server = listener->server;
+    int err = listener->is_tcp ? uv_tcp_init(&server->loop, &conn->uv.tcp)
+                               : uv_pipe_init(&server->loop, &conn->uv.pipe, 0);
+    if (err) {
+        free(conn);
+        return NULL;
+    }
+    conn->uv.handle.data = conn;
+    conn->server = server;
+    conn->peer.tcp = listener->is_tcp;
+    conn->last = &conn->first;
+    conn->active_ns = conn->moved_ns = gr_now_ns();
+    srv_parser_init(&conn->parser);
+    conn->next = server->conns;
+    conn->link = &server->conns;
+    if (conn->next)
+        conn->next->link = &conn->next;
+    server->conns = conn;
+    server->conn_count++;
+    server->tcp_count += conn->peer.tcp;
+    return conn;
+}
+
+void srv_conn_accept(struct srv_listener *listener)
+{
+    bool room = make_room(listener->server, listener->is_tcp);
+    struct srv_conn *conn = create(listener);
+    if (!conn) {
+        srv_log(SRV_ERROR, "accept-failed", "reason=\"out of memory\"");
+        return;
+    }
+    if (uv_accept(&listener->uv.stream, &conn->uv.stream) || !room) {
+        srv_conn_close(conn);
+        return;
+    }
+    if (listener->is_tcp)
+        uv_tcp_nodelay(&conn->uv.tcp, 1);
+    else
+        identify(conn);
+    set_reading(conn);
+}

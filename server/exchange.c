@@ -1,0 +1,123 @@
+/*
+ * exchange.c: a request and its answer: from parsed bytes to an api_call, from a reply to bytes.
+ *
+ * See connection.h for the life of an exchange.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <grasp/runtime.h>
+
+#include "connection.h"
+
+static struct srv_exchange *create(struct srv_conn *conn)
+{
+    struct srv_exchange *x = calloc(1, sizeof *x);
+    if (!x)
+        return NULL;
+    x->conn = conn;
+    x->write.data = x;
+    x->call.api = conn->server->api;
+    x->call.host_ctx = x;
+    return x;
+}
+
+struct srv_exchange *srv_exchange_request(struct srv_conn *conn)
+{
+    struct srv_parser *parser = &conn->parser;
+    struct srv_exchange *x = create(conn);
+    if (!x)
+        return NULL;
+    memcpy(x->headers, parser->headers, parser->header_count * sizeof x->headers[0]);
+    x->call.request = (struct api_request){
+        .method = parser->method,
+        .target = parser->target,
+        .target_bytes = parser->target_bytes,
+        .headers = x->headers,
+        .header_count = parser->header_count,
+        .peer = conn->peer,
+        .parsed_ns = gr_now_ns(),
+    };
+    x->is_head = strcmp(parser->method, "HEAD") == 0;
+    x->http10 = parser->http10;
+    x->keep_alive = !parser->wants_close;
+    srv_parser_take(parser, &x->head, &x->body);
+    x->call.request.body = x->body.data;
+    x->call.request.body_bytes = x->body.size;
+    return x;
+}
+
+struct srv_exchange *srv_exchange_error(struct srv_conn *conn, int status, const char *code,
+                                        const char *detail)
+{
+    struct srv_exchange *x = create(conn);
+    if (!x)
+        return NULL;
+    x->call.reply.status = status;
+    x->call.reply.content_type = API_TYPE_PROBLEM;
+    api_problem_write(&x->call.reply.body, status, code, detail);
+    x->ready = true;
+    return x;
+}
+
+void srv_exchange_destroy(struct srv_exchange *x, bool delivered)
+{
+    if (x->started) {
+        api_call_finish(&x->call, delivered);
+    } else {
+        api_buf_free(&x->call.reply.headers);
+        api_buf_free(&x->call.reply.body);
+    }
+    api_buf_free(&x->head);
+    api_buf_free(&x->body);
+    api_buf_free(&x->out);
+    free(x);
+}
+
+/* ---- Bytes out
+ * ----------------------------------------------------------------------------------- */
+
+static void add_status(struct srv_exchange *x)
+{
+    const struct api_reply *reply = &x->call.reply;
+    api_buf_printf(&x->out,
+                   "HTTP/1.1 %d %s\r\n" API_HEADER_INSTANCE ": %s\r\n"
+                   "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+                   reply->status, api_status_text(reply->status), api_instance(x->call.api));
+    if (reply->content_type)
+        api_buf_printf(&x->out, "Content-Type: %s\r\n", reply->content_type);
+    api_buf_add(&x->out, reply->headers.data, reply->headers.size);
+    if (reply->streaming && !x->http10)
+        api_buf_str(&x->out, "Transfer-Encoding: chunked\r\n");
+    else if (!reply->streaming && reply->status != 204)
+        api_buf_printf(&x->out, "Content-Length: %zu\r\n", reply->body.size);
+    if (!x->keep_alive)
+        api_buf_str(&x->out, "Connection: close\r\n");
+    else
+        api_buf_printf(&x->out, "%sKeep-Alive: timeout=%d\r\n",
+                       x->http10 ? "Connection: keep-alive\r\n" : "", SRV_IDLE_SECONDS);
+    api_buf_str(&x->out, "\r\n");
+}
+
+void srv_exchange_frame(struct srv_exchange *x, uv_buf_t bufs[3], unsigned *count)
+{
+    struct api_reply *reply = &x->call.reply;
+    bool chunked = reply->streaming && !x->http10 && !x->is_head;
+    api_buf_clear(&x->out);
+    if (!x->headers_sent)
+        add_status(x);
+    x->headers_sent = true;
+    if (x->is_head)
+        reply->more = false; /* the headers are all that was asked for */
+    if (chunked && reply->body.size)
+        api_buf_printf(&x->out, "%zx\r\n", reply->body.size);
+    bufs[0] = uv_buf_init(x->out.data, (unsigned)x->out.size);
+    *count = 1;
+    if (!x->is_head && reply->body.size)
+        bufs[(*count)++] = uv_buf_init(reply->body.data, (unsigned)reply->body.size);
+    if (chunked) {
+        const char *tail = !reply->body.size ? "0\r\n\r\n" : reply->more ? "\r\n" : "\r\n0\r\n\r\n";
+        bufs[(*count)++] = uv_buf_init((char *)tail, (unsigned)strlen(tail));
+    }
+}

@@ -1,0 +1,242 @@
+/*
+ * listener.c: the Unix socket and TCP ports.
+ *
+ * A Unix socket is bound, given its mode and group, and only then listened on: before listen()
+ * nobody can connect, so that there is no moment in which it is open too wide, and the process's
+ * umask is left alone. A socket file that nobody answers on is a left-over and is replaced; one
+ * that answers is not ours.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "log.h"
+#include "server.h"
+
+#define BACKLOG 128
+
+static int failed(struct srv_server *server, int err, const char *what, const char *name)
+{
+    snprintf(server->error, sizeof server->error, "%s %s: %s", what, name, strerror(-err));
+    return err;
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct srv_listener *listener = stream->data;
+    if (status < 0)
+        srv_log(SRV_WARNING, "accept-failed", "listener=%s reason=\"%s\"", listener->name,
+                uv_strerror(status));
+    else
+        srv_conn_accept(listener);
+}
+
+static int listen_on(struct srv_server *server, struct srv_listener *listener)
+{
+    int err = uv_listen(&listener->uv.stream, BACKLOG, on_connection);
+    return err ? failed(server, err, "listening on", listener->name) : 0;
+}
+
+static struct srv_listener *add_listener(struct srv_server *server, bool is_tcp)
+{
+    struct srv_listener *listener = &server->listener[server->listener_count++];
+    listener->server = server;
+    listener->is_tcp = is_tcp;
+    return listener;
+}
+
+/* ---- Unix
+ * ---------------------------------------------------------------------------------------- */
+
+/* Removes a socket that nobody listens on. -EADDRINUSE: somebody does; -EEXIST: it is no socket. */
+static int remove_stale(const char *path)
+{
+    struct stat st;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (lstat(path, &st))
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -EEXIST;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int err = connect(fd, (struct sockaddr *)&address, sizeof address) ? errno : 0;
+    close(fd);
+    if (err != ECONNREFUSED)
+        return -EADDRINUSE;
+    return unlink(path) ? -errno : 0;
+}
+
+static int find_group(struct srv_server *server)
+{
+    const char *name = server->config.unix_group;
+    server->unix_gid = (gid_t)-1;
+    if (!name)
+        return 0;
+    struct group *group = getgrnam(name);
+    if (!group)
+        return failed(server, -ENOENT, "--unix-group", name);
+    server->unix_gid = group->gr_gid;
+    return 0;
+}
+
+static int listen_unix(struct srv_server *server)
+{
+    const char *path = server->config.unix_path;
+    struct srv_listener *listener = add_listener(server, false);
+    snprintf(listener->name, sizeof listener->name, "unix");
+    if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return failed(server, -ENAMETOOLONG, "--unix", path);
+    int err = find_group(server);
+    if (!err && (err = remove_stale(path)))
+        failed(server, err, "--unix", path);
+    if (err)
+        return err;
+    uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
+    listener->uv.handle.data = listener;
+    err = uv_pipe_bind(&listener->uv.pipe, path);
+    if (err)
+        return failed(server, err, "--unix", path);
+    if (chmod(path, (mode_t)server->config.unix_mode) ||
+        (server->config.unix_group && chown(path, (uid_t)-1, server->unix_gid)))
+        return failed(server, -errno, "--unix-mode or --unix-group for", path);
+    return listen_on(server, listener);
+}
+
+/* ---- TCP
+ * ----------------------------------------------------------------------------------------- */
+
+static bool is_loopback(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+    }
+    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+/* "HOST:PORT" or "[V6]:PORT" into one address. */
+static int resolve(const char *text, struct sockaddr_storage *address)
+{
+    char host[256];
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    if (!colon || (size_t)(colon - text) >= sizeof host ||
+        !api_parse_uint(colon + 1, 0, 65535, &port))
+        return -EINVAL;
+    const char *begin = text;
+    size_t size = (size_t)(colon - text);
+    if (size >= 2 && text[0] == '[' && colon[-1] == ']') {
+        begin++;
+        size -= 2;
+    }
+    memcpy(host, begin, size);
+    host[size] = 0;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+    if (!size || getaddrinfo(host, colon + 1, &hints, &found))
+        return -EINVAL;
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    freeaddrinfo(found);
+    return 0;
+}
+
+static void name_listener(struct srv_listener *listener)
+{
+    struct sockaddr_storage address;
+    int size = sizeof address;
+    char host[INET6_ADDRSTRLEN];
+    uv_tcp_getsockname(&listener->uv.tcp, (struct sockaddr *)&address, &size);
+    if (address.ss_family == AF_INET6) {
+        uv_ip6_name((struct sockaddr_in6 *)&address, host, sizeof host);
+        snprintf(listener->name, sizeof listener->name, "[%s]:%u", host,
+                 ntohs(((struct sockaddr_in6 *)&address)->sin6_port));
+    } else {
+        uv_ip4_name((struct sockaddr_in *)&address, host, sizeof host);
+        snprintf(listener->name, sizeof listener->name, "%s:%u", host,
+                 ntohs(((struct sockaddr_in *)&address)->sin_port));
+    }
+}
+
+static int check_remote(struct srv_server *server, const char *text,
+                        const struct sockaddr_storage *address)
+{
+    if (is_loopback((const struct sockaddr *)address))
+        return 0;
+    if (!server->config.allow_remote || server->config.no_auth) {
+        snprintf(server->error, sizeof server->error, "--listen %s is not a loopback address%s",
+                 text,
+                 server->config.no_auth ? ", and --no-auth is for loopback alone"
+                                        : "; --allow-remote permits it, without TLS");
+        return -EPERM;
+    }
+    srv_log(SRV_WARNING, "remote-listener",
+            "listen=%s reason=\"anybody who reaches this port and has a token controls this "
+            "process; nothing is encrypted\"",
+            text);
+    return 0;
+}
+
+static int listen_tcp(struct srv_server *server, const char *text)
+{
+    struct sockaddr_storage address;
+    if (resolve(text, &address)) {
+        snprintf(server->error, sizeof server->error,
+                 "--listen %s: write HOST:PORT, as 127.0.0.1:7070 or [::1]:0", text);
+        return -EINVAL;
+    }
+    int err = check_remote(server, text, &address);
+    if (err)
+        return err;
+    struct srv_listener *listener = add_listener(server, true);
+    uv_tcp_init(&server->loop, &listener->uv.tcp);
+    listener->uv.handle.data = listener;
+    snprintf(listener->name, sizeof listener->name, "%.79s", text);
+    err = uv_tcp_bind(&listener->uv.tcp, (struct sockaddr *)&address, 0);
+    if (err)
+        return failed(server, err, "--listen", text);
+    err = listen_on(server, listener);
+    if (!err)
+        name_listener(listener);
+    return err;
+}
+
+int srv_listen_all(struct srv_server *server)
+{
+    int err = listen_unix(server);
+    for (size_t i = 0; i < server->config.listen_count && !err; i++)
+        err = listen_tcp(server, server->config.listen[i]);
+    if (!err && server->config.listen_count && server->config.no_auth)
+        srv_log(SRV_WARNING, "no-auth",
+                "reason=\"every local user can control this process over TCP\"");
+    return err;
+}
+
+void srv_listeners_close(struct srv_server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (!uv_is_closing(&server->listener[i].uv.handle))
+            uv_close(&server->listener[i].uv.handle, NULL);
+}
+
+void srv_describe(const struct srv_server *server, char *out, size_t out_bytes)
+{
+    int at = snprintf(out, out_bytes, "unix=%s listen=", server->config.unix_path);
+    bool any = false;
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->listener[i].is_tcp && (size_t)at < out_bytes) {
+            at += snprintf(out + at, out_bytes - (size_t)at, "%s%s", any ? "," : "",
+                           server->listener[i].name);
+            any = true;
+        }
+    if (!any && (size_t)at < out_bytes)
+        snprintf(out + at, out_bytes - (size_t)at, "-");
+}

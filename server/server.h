@@ -1,0 +1,87 @@
+/*
+ * server.h: the loop thread and what hangs on it.
+ *
+ * One thread runs one libuv loop: listeners, connections, the bridge, the API's timers. It never
+ * waits for a goroutine, a disk or a lock that a stopped goroutine could own, so that it answers
+ * within milliseconds whatever the workers do. All signals are blocked on it and on the pool
+ * threads that it starts: SIGURG is for workers, and SIGPIPE must not end an embedding program.
+ * Rejected: several loops; one core of the machine answers tens of thousands of requests a second,
+ * and the state would need locks.
+ *
+ *   I1  Everything in these structs belongs to the loop thread, but for srv_start and srv_wait's
+ * own fields.
+ */
+#ifndef SRV_SERVER_H
+#define SRV_SERVER_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "api.h"
+#include "bridge.h"
+#include "config.h"
+#include "tokens.h"
+
+#define SRV_CONNECTIONS_MAX  256
+#define SRV_CONNECTIONS_UNIX 16 /* of these, kept free for the Unix socket */
+
+struct srv_conn;
+
+struct srv_listener {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    struct srv_server *server;
+    bool is_tcp;
+    char name[80]; /* HOST:PORT as bound */
+};
+
+struct srv_server {
+    struct srv_config config;
+    struct srv_tokens tokens;
+    struct api *api;
+    uv_loop_t loop;
+    struct srv_bridge bridge;
+    uv_timer_t alarm, sweep, drain;
+    uv_poll_t signals;
+    int signal_fd; /* eventfd written by the signal handler; -1: signals are not ours */
+    struct srv_listener listener[SRV_LISTENERS_MAX + 1];
+    size_t listener_count;
+    struct srv_conn *conns; /* the list of all */
+    size_t conn_count, tcp_count;
+    gid_t unix_gid; /* whose members may come in; -1: nobody else */
+    bool draining, stopping;
+    uint64_t drain_until_ns;
+    /* The thread. */
+    pthread_t thread;
+    sem_t ready;
+    int start_error;
+    char error[512];
+};
+
+/* Starts the loop thread; returns once requests are answered. The server is zeroed but for config.
+ */
+int srv_start(struct srv_server *server, char *err, size_t err_bytes);
+/* Waits until the drain is over. */
+void srv_wait(struct srv_server *server);
+/* The ready line's values: "unix=… listen=…". */
+void srv_describe(const struct srv_server *server, char *out, size_t out_bytes);
+
+/* drain.c */
+int srv_drain_init(struct srv_server *server);
+
+/* listener.c */
+int srv_listen_all(struct srv_server *server);
+void srv_listeners_close(struct srv_server *server);
+
+/* Runs graspd; returns its exit status. */
+int srv_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * setup.h: what graspd and gr_serve both decide before the loop starts: paths and tokens.
+ */
+#ifndef SRV_SETUP_H
+#define SRV_SETUP_H
+
+#include "server.h"
+
+/* The path of a socket of ours in a directory that only we can write, or in /tmp. malloc'ed. */
+char *srv_default_unix(const char *name);
+/* Tokens for TCP: from the file, else from the state directory, else a new one that is printed to
+ * stderr. */
+int srv_setup_tokens(struct srv_server *server, char *err, size_t err_bytes);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * tokens.c: see tokens.h.
+ */
+#include "tokens.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int add(struct srv_tokens *tokens, const struct api_token *token)
+{
+    struct api_token *items = realloc(tokens->items, (tokens->count + 1) * sizeof *items);
+    if (!items)
+        return -ENOMEM;
+    tokens->items = items;
+    items[tokens->count++] = *token;
+    return 0;
+}
+
+static int make_secret(unsigned char *secret, char *hex)
+{
+    if (getrandom(secret, API_TOKEN_BYTES, 0) != API_TOKEN_BYTES)
+        return -EIO;
+    for (size_t i = 0; i < API_TOKEN_BYTES; i++)
+        snprintf(hex + 2 * i, 3, "%02x", secret[i]);
+    return 0;
+}
+
+int srv_tokens_make(struct srv_tokens *tokens, char *hex, char *err, size_t err_bytes)
+{
+    struct api_token token = {.name = "default", .scopes = API_SCOPE_ALL};
+    int result = make_secret(token.secret, hex);
+    if (!result)
+        result = add(tokens, &token);
+    if (result)
+        snprintf(err, err_bytes, "no token could be made: %s", strerror(-result));
+    return result;
+}
+
+static bool read_secret(const char *hex, unsigned char *secret)
+{
+    if (strlen(hex) != 2 * API_TOKEN_BYTES || strspn(hex, "0123456789abcdefABCDEF") != strlen(hex))
+        return false;
+    for (size_t i = 0; i < API_TOKEN_BYTES; i++) {
+        char pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
+        secret[i] = (unsigned char)strtoul(pair, NULL, 16);
+    }
+    return true;
+}
+
+static bool read_scopes(char *text, unsigned *scopes)
+{
+    char *save;
+    for (char *name = strtok_r(text, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+        if (strcmp(name, "read") == 0)
+            *scopes |= API_SCOPE_READ;
+        else if (strcmp(name, "control") == 0)
+            *scopes |= API_SCOPE_CONTROL;
+        else if (strcmp(name, "load") == 0)
+            *scopes |= API_SCOPE_LOAD;
+        else
+            return false;
+    }
+    return *scopes != 0;
+}
+
+/* 0: a token or an empty line; -EINVAL. */
+static int read_line(struct srv_tokens *tokens, char *line)
+{
+    struct api_token token = {.name = "default", .scopes = API_SCOPE_ALL};
+    char *save, *word[3] = {NULL};
+    size_t count = 0;
+    line[strcspn(line, "#\r\n")] = 0;
+    for (char *w = strtok_r(line, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
+        if (count == 3)
+            return -EINVAL;
+        word[count++] = w;
+    }
+    if (count == 0)
+        return 0;
+    if (count == 3) {
+        token.scopes = 0;
+        if (strlen(word[0]) >= sizeof token.name || !read_scopes(word[1], &token.scopes))
+            return -EINVAL;
+        strcpy(token.name, word[0]);
+    }
+    if (count == 2 || !read_secret(word[count - 1], token.secret))
+        return -EINVAL;
+    return add(tokens, &token);
+}
+
+static int make_file(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes)
+{
+    char hex[2 * API_TOKEN_BYTES + 2];
+    int result = srv_tokens_make(tokens, hex, err, err_bytes);
+    if (result)
+        return result;
+    strcat(hex, "\n");
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || write(fd, hex, strlen(hex)) != (ssize_t)strlen(hex))
+        result = -errno;
+    if (fd >= 0)
+        close(fd);
+    if (result)
+        snprintf(err, err_bytes, "the token file %s cannot be made: %s", path, strerror(-result));
+    return result;
+}
+
+static int check_file(FILE *file, const char *path, char *err, size_t err_bytes)
+{
+    struct stat st;
+    if (fstat(fileno(file), &st) || !S_ISREG(st.st_mode)) {
+        snprintf(err, err_bytes, "the token file %s is no regular file", path);
+        return -EINVAL;
+    }
+    if ((st.st_mode & 077) || (st.st_uid != geteuid() && st.st_uid != 0)) {
+        snprintf(err, err_bytes, "the token file %s can be read by others; chmod 600 it", path);
+        return -EACCES;
+    }
+    return 0;
+}
+
+int srv_tokens_load(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes)
+{
+    char line[512];
+    FILE *file = fopen(path, "re");
+    if (!file && errno == ENOENT)
+        return make_file(tokens, path, err, err_bytes);
+    if (!file) {
+        int result = -errno;
+        snprintf(err, err_bytes, "the token file %s cannot be read: %s", path, strerror(-result));
+        return result;
+    }
+    int result = check_file(file, path, err, err_bytes);
+    for (unsigned n = 1; !result && fgets(line, sizeof line, file); n++) {
+        result = read_line(tokens, line);
+        if (result)
+            snprintf(err, err_bytes,
+                     "%s, line %u: write HEX or NAME SCOPE[,SCOPE] HEX, with scopes "
+                     "read, control, load and 64 hex digits",
+                     path, n);
+    }
+    fclose(file);
+    if (!result && tokens->count == 0) {
+        snprintf(err, err_bytes, "the token file %s has no token; remove it to get a new one",
+                 path);
+        result = -EINVAL;
+    }
+    return result;
+}
