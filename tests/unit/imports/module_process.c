@@ -101,6 +101,7 @@ static int signals(const char *args)
     struct itimerval timer = {{0, 0}, {1, 0}};
 
     (void)args;
+    taken = 0;
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
     CHECK(sigaction(SIGUSR1, NULL, &old) == 0 && old.sa_handler == on_usr1);
     for (int i = 0; i < 100; i++) {

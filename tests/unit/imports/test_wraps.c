@@ -66,6 +66,23 @@ static uint64_t spawn(const char *entry, const char *args)
     return (uint64_t)id;
 }
 
+/* When an entry does not end: who is where. */
+static void show_live(void)
+{
+    uint64_t ids[64];
+    size_t count = gr_list(GR_LIST_LIVE, 0, ids, 64);
+
+    for (size_t i = 0; i < count; i++) {
+        struct gr_info info;
+
+        if (gr_info(ids[i], &info) == 0)
+            print_error("goroutine %llu: %s, waits for \"%s\" (%llx) for %llu ms, holds %u\n",
+                        (unsigned long long)ids[i], gr_state_name(info.state), info.wait_reason,
+                        (unsigned long long)info.wait_address,
+                        (unsigned long long)info.wait_ns / 1000000, info.holds);
+    }
+}
+
 /* Waits for the end and checks the exit code. */
 static void expect_success(const char *what, uint64_t id)
 {
@@ -74,9 +91,13 @@ static void expect_success(const char *what, uint64_t id)
 
     atomic_store(&awaited, id);
     /* It may have ended before anybody waited for it. */
-    while (gr_info(id, &info) == 0 && info.state != GR_DEAD) {
+    for (int seconds = 0; gr_info(id, &info) == 0 && info.state != GR_DEAD; seconds++) {
         struct timespec soon;
 
+        if (seconds == 30) {
+            show_live();
+            fail_msg("%s does not end", what);
+        }
         clock_gettime(CLOCK_REALTIME, &soon);
         soon.tv_sec += 1;
         sem_timedwait(&ended, &soon);
