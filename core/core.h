@@ -180,7 +180,7 @@ struct gr_g {
 
     /* Written by the owner, read by anyone relaxed: shown to people, decides nothing. */
     _Atomic(uint64_t) id, root, parent;
-    _Atomic(uint64_t) created_ns, created_realtime_ns, wait_since_ticks, run_since_ticks,
+    _Atomic(uint64_t) created_realtime_ns, wait_since_ticks, run_since_ticks,
         cpu_ticks;
     _Atomic(uint64_t) preempts_sync, preempts_async;
     _Atomic(uint64_t) pc_hint, wait_address;

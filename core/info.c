@@ -104,7 +104,6 @@ void gri_dead_keep(struct gr_g *g)
     free(old.result);
     free(g->args);
     g->args = NULL;
-    gri_event(GR_EVENT_ENDED, fresh.id, fresh.root, NULL);
     if (module)
         gri_module_live_add(module, -1);
 }

@@ -85,6 +85,8 @@ __attribute__((noinline)) void gri_mcall(gri_mcall_fn *fn, void *arg)
 static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
 {
     uint64_t w = atomic_load_explicit(&g->word, memory_order_relaxed), next;
+    uint64_t id = atomic_load_explicit(&g->id, memory_order_relaxed);
+    uint64_t root = atomic_load_explicit(&g->root, memory_order_relaxed);
 
     m->locked_g = NULL;
     g->pin_m = NULL;
@@ -98,6 +100,8 @@ static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     if (gri_word_holds(w) > 0)
         gri_tell(g);
     atomic_fetch_add_explicit(&gri_count_ended, 1, memory_order_relaxed);
+    /* Only now: whoever asks because of the event finds it among the ended. */
+    gri_event(GR_EVENT_ENDED, id, root, NULL);
     GRI_TSAN_DESTROY(g->tsan_fiber);
     gri_g_free(m, g);
 }

@@ -87,8 +87,7 @@ struct gr_m {
     size_t asan_stack_bytes;
     void *asan_fake_stack, *tsan_fiber;
 
-    /* The handler's, on its own thread; read relaxed by anyone. */
-    _Atomic(uint64_t) refused[GR_REFUSALS];
+    /* The owner's; read relaxed by anyone. */
     _Atomic(uint64_t) preempts_sync, preempts_async;
 
     /* Senders', exchanged relaxed: the thread's CPU clock at the last repeated signal. */
@@ -112,7 +111,6 @@ struct gri_sched {
     _Alignas(GRI_CACHE_LINE) _Atomic(int32_t) spinning;
     _Atomic(uint32_t) async_off;
     _Atomic(uint32_t) slice_us;
-    _Atomic(uint64_t) slice_ticks;
     _Atomic(uint32_t) started;
     bool nice_off;
     double ticks_per_ns;
