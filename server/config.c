@@ -99,7 +99,7 @@ static int set_octal(uint64_t *slot, const char *value, uint64_t max)
     if (*value < '0' || *value > '7')
         return -EINVAL;
     *slot = strtoull(value, &end, 8);
-    return *end || *slot > max ? -EINVAL : 0;
+    return *end || (*slot & ~max) ? -EINVAL : 0;
 }
 
 static int set_switch(bool *slot, const char *value)

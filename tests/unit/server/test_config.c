@@ -1,0 +1,149 @@
+/*
+ * test_config.c: flags and the configuration file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "config.h"
+
+static int parse(struct srv_config *config, char *err, char **arguments)
+{
+    int count = 0;
+    while (arguments[count])
+        count++;
+    srv_config_init(config);
+    return srv_config_parse(config, count, arguments, err, 512);
+}
+
+#define PARSE(...) parse(&config, err, (char *[]){"graspd", __VA_ARGS__, NULL})
+
+static void flags_take_their_value_in_both_forms(void **state)
+{
+    struct srv_config config;
+    char err[512] = "";
+    assert_int_equal(PARSE("--procs", "3", "--drain-seconds=7", "--listen", "a:1", "--listen=b:2",
+                           "--async-preempt=off", "--nice=off", "--no-auth", "--unix-mode", "0660"),
+                     0);
+    assert_int_equal(config.procs, 3);
+    assert_int_equal(config.drain_seconds, 7);
+    assert_int_equal(config.listen_count, 2);
+    assert_string_equal(config.listen[1], "b:2");
+    assert_false(config.async_preempt);
+    assert_false(config.nice);
+    assert_true(config.no_auth);
+    assert_int_equal(config.unix_mode, 0660);
+}
+
+static void the_runtime_gets_what_the_flags_say(void **state)
+{
+    struct srv_config config;
+    struct gr_options options;
+    char err[512] = "";
+    assert_int_equal(PARSE("--unguarded-stacks", "--time-slice-us=500", "--async-preempt", "off"),
+                     0);
+    srv_config_runtime(&config, &options);
+    assert_int_equal(options.stack_guard, GR_GUARD_NONE);
+    assert_int_equal(options.time_slice_us, 500);
+    assert_true(options.async_preempt_off);
+    assert_int_equal(PARSE("--stack-guard=mprotect"), 0);
+    srv_config_runtime(&config, &options);
+    assert_int_equal(options.stack_guard, GR_GUARD_MPROTECT);
+}
+
+static void wrong_flags_are_named(void **state)
+{
+    static const struct {
+        char *arguments[4];
+        const char *says;
+    } rows[] = {
+        {{"graspd", "--prox", "3", NULL}, "--prox"},
+        {{"graspd", "hello", NULL}, "hello"},
+        {{"graspd", "--procs", NULL}, "--procs needs a value"},
+        {{"graspd", "--procs=0", NULL}, "--procs must be a number"},
+        {{"graspd", "--procs=1.5", NULL}, "--procs must be a number"},
+        {{"graspd", "--procs=-1", NULL}, "--procs must be a number"},
+        {{"graspd", "--procs=9999", NULL}, "to 1024"},
+        {{"graspd", "--async-preempt=maybe", NULL}, "on or off"},
+        {{"graspd", "--no-auth=yes", NULL}, "takes no value"},
+        {{"graspd", "--unix-mode=0666", NULL}, "octal mode"},
+        {{"graspd", "--unix-mode=rw", NULL}, "octal mode"},
+        {{"graspd", "--stack-guard=thick", NULL}, "auto, mprotect or none"},
+        {{"graspd", "--config", "/nonexistent/file", NULL}, "/nonexistent/file"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct srv_config config;
+        char err[512] = "";
+        int result = parse(&config, err, (char **)rows[i].arguments);
+        if (result == 0 || !strstr(err, rows[i].says))
+            fail_msg("%s: \"%s\" does not say \"%s\"", rows[i].arguments[1], err, rows[i].says);
+    }
+}
+
+static char *write_file(const char *text)
+{
+    static char path[64];
+    strcpy(path, "/tmp/grasp-config-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    return path;
+}
+
+static void a_flag_beats_the_file(void **state)
+{
+    struct srv_config config;
+    char err[512] = "";
+    char *path = write_file("{\"procs\":2,\"drain-seconds\":3,\"listen\":[\"a:1\"],\"nice\":false,"
+                            "\"no-auth\":true,\"unix-mode\":\"0660\"}");
+    assert_int_equal(PARSE("--procs=5", "--config", path, "--listen=b:2"), 0);
+    assert_int_equal(config.procs, 5);
+    assert_int_equal(config.drain_seconds, 3);
+    assert_int_equal(config.listen_count, 2);
+    assert_false(config.nice);
+    assert_true(config.no_auth);
+    assert_int_equal(config.unix_mode, 0660);
+    unlink(path);
+}
+
+static void wrong_files_are_refused(void **state)
+{
+    static const char *const rows[][2] = {
+        {"[]", "JSON object"},
+        {"{\"procs\":", "line 1"},
+        {"{\"prox\":1}", "prox"},
+        {"{\"procs\":\"many\"}", "procs"},
+        {"{\"procs\":0}", "procs"},
+        {"{\"listen\":[1]}", "listen"},
+        {"{\"procs\":1,\"procs\":2}", "line 1"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct srv_config config;
+        char err[512] = "";
+        char *path = write_file(rows[i][0]);
+        assert_int_not_equal(PARSE("--config", path), 0);
+        if (!strstr(err, rows[i][1]))
+            fail_msg("%s: \"%s\" does not say \"%s\"", rows[i][0], err, rows[i][1]);
+        unlink(path);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(flags_take_their_value_in_both_forms),
+        cmocka_unit_test(the_runtime_gets_what_the_flags_say),
+        cmocka_unit_test(wrong_flags_are_named),
+        cmocka_unit_test(a_flag_beats_the_file),
+        cmocka_unit_test(wrong_files_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,132 @@
+/*
+ * test_tokens.c: the token file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tokens.h"
+
+#define HEX "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+static char path[64];
+
+static int make_path(void **state)
+{
+    strcpy(path, "/tmp/grasp-token-XXXXXX");
+    int fd = mkstemp(path);
+    close(fd);
+    return fd < 0;
+}
+
+static int remove_path(void **state)
+{
+    unlink(path);
+    return 0;
+}
+
+static int load(struct srv_tokens *tokens, const char *text, char *err)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    *tokens = (struct srv_tokens){0};
+    return srv_tokens_load(tokens, path, err, 512);
+}
+
+static void a_bare_token_has_all_scopes(void **state)
+{
+    struct srv_tokens tokens;
+    char err[512];
+    assert_int_equal(load(&tokens, HEX "\n", err), 0);
+    assert_int_equal(tokens.count, 1);
+    assert_int_equal(tokens.items[0].scopes, API_SCOPE_ALL);
+    assert_int_equal(tokens.items[0].secret[31], 0x1f);
+    free(tokens.items);
+}
+
+static void names_and_scopes_are_read(void **state)
+{
+    struct srv_tokens tokens;
+    char err[512];
+    assert_int_equal(
+        load(&tokens, "# who\nops read,control " HEX "\n\nprom\tread\t" HEX " # p\n", err), 0);
+    assert_int_equal(tokens.count, 2);
+    assert_string_equal(tokens.items[0].name, "ops");
+    assert_int_equal(tokens.items[0].scopes, API_SCOPE_READ | API_SCOPE_CONTROL);
+    assert_int_equal(tokens.items[1].scopes, API_SCOPE_READ);
+    free(tokens.items);
+}
+
+static void wrong_lines_are_refused_with_their_number(void **state)
+{
+    static const char *const rows[] = {
+        "abc\n",        HEX "0\n", "a " HEX "\n", "a write " HEX "\n", "a read b " HEX "\n",
+        "a , " HEX "\n"};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct srv_tokens tokens;
+        char err[512] = "";
+        assert_int_not_equal(load(&tokens, rows[i], err), 0);
+        assert_non_null(strstr(err, "line 1"));
+        free(tokens.items);
+    }
+}
+
+static void a_file_that_others_can_read_is_refused(void **state)
+{
+    struct srv_tokens tokens = {0};
+    char err[512] = "";
+    assert_int_equal(load(&tokens, HEX "\n", err), 0);
+    free(tokens.items);
+    tokens = (struct srv_tokens){0};
+    chmod(path, 0640);
+    assert_int_not_equal(srv_tokens_load(&tokens, path, err, sizeof err), 0);
+    assert_non_null(strstr(err, "chmod 600"));
+}
+
+static void an_empty_file_is_refused(void **state)
+{
+    struct srv_tokens tokens;
+    char err[512] = "";
+    assert_int_not_equal(load(&tokens, "# nobody\n", err), 0);
+    assert_non_null(strstr(err, "no token"));
+}
+
+static void an_absent_file_is_made_for_us_alone(void **state)
+{
+    struct srv_tokens made = {0}, read = {0};
+    char err[512] = "";
+    struct stat st;
+    unlink(path);
+    assert_int_equal(srv_tokens_load(&made, path, err, sizeof err), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(srv_tokens_load(&read, path, err, sizeof err), 0);
+    assert_memory_equal(made.items[0].secret, read.items[0].secret, API_TOKEN_BYTES);
+    free(made.items);
+    free(read.items);
+}
+
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_path, remove_path)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_bare_token_has_all_scopes),
+        CASE(names_and_scopes_are_read),
+        CASE(wrong_lines_are_refused_with_their_number),
+        CASE(a_file_that_others_can_read_is_refused),
+        CASE(an_empty_file_is_refused),
+        CASE(an_absent_file_is_made_for_us_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
