@@ -194,8 +194,7 @@ int main(int argc, char **argv)
         if (strncmp(argv[i], "--vectors=", 10) == 0)
             vectors = argv[i] + 10;
     }
-    if (stops)
-        stops_wanted = strtoull(stops, NULL, 10);
+    stops_wanted = stops ? strtoull(stops, NULL, 10) : stops_wanted * stress_factor();
     harness_start(argc, argv, (struct gr_options){.procs = 2});
     if (*vectors && arch_force_vector_save(vectors) != 0) {
         printf("this processor has no %s: skipped\n", vectors);

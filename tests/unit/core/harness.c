@@ -24,6 +24,8 @@ void harness_start(int argc, char **argv, struct gr_options options)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--async-preempt=off") == 0)
             async_on = false;
+        if (strncmp(argv[i], "--only=", 7) == 0)
+            cmocka_set_test_filter(argv[i] + 7);
     }
     if (seed)
         test_seed = strtoull(seed, NULL, 0);
@@ -35,6 +37,14 @@ void harness_start(int argc, char **argv, struct gr_options options)
         fprintf(stderr, "the runtime does not start: %s\n", err);
         exit(2);
     }
+}
+
+uint64_t stress_factor(void)
+{
+    const char *text = getenv("GRASP_STRESS");
+    uint64_t factor = text ? strtoull(text, NULL, 10) : 1;
+
+    return factor > 0 ? factor : 1;
 }
 
 uint64_t next_random(uint64_t *state)
@@ -112,7 +122,12 @@ static bool has_moved(void *arg)
 
 void eventually_moves(atomic_ulong *counter)
 {
-    struct moving m = {counter, atomic_load(counter)};
+    eventually_moves_from(counter, atomic_load(counter));
+}
+
+void eventually_moves_from(atomic_ulong *counter, unsigned long seen)
+{
+    struct moving m = {counter, seen};
 
     eventually(has_moved, &m, "the counter moves");
 }

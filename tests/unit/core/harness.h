@@ -39,6 +39,9 @@ extern bool async_on;
 /* From GRASP_TEST_SEED, or new; printed at the start. */
 extern uint64_t test_seed;
 
+/* From GRASP_STRESS: how many times as much a stress test is to do; 1 if not set. */
+uint64_t stress_factor(void);
+
 /* Reads the arguments and starts the runtime; exits with a message if it can't. */
 void harness_start(int argc, char **argv, struct gr_options options);
 
@@ -54,6 +57,7 @@ bool word_is_set(void *word); /* atomic_uint != 0 */
 void eventually_count(atomic_uint *count, unsigned wanted, const char *what);
 void eventually_dead(uint64_t id);
 void eventually_moves(atomic_ulong *counter);
+void eventually_moves_from(atomic_ulong *counter, unsigned long seen);
 /* Until gr_info says that it waits, for this reason (gri_wait's word, as "chan receive"). */
 void eventually_waits(uint64_t id, const char *reason);
 /* Until none but `others` goroutines live: after it nothing of this test is left. */
