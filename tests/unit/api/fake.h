@@ -1,0 +1,67 @@
+/*
+ * fake.h: a runtime and a host that stand still until a test moves them.
+ *
+ * The fake runtime implements runtime.h for a handful of goroutines: the test says in which state
+ * one is, when a pending hold is told, and what time it is. The fake host runs posted tasks and
+ * pool jobs when the test says so. That makes each race an ordinary sequence of calls: the stop
+ * before the abandon, and after it.
+ */
+#ifndef TEST_FAKE_H
+#define TEST_FAKE_H
+
+#include <jansson.h>
+
+#include <grasp/runtime.h>
+
+#include "api.h"
+
+/* ---- Runtime
+ * ------------------------------------------------------------------------------------- */
+
+void fake_reset(void);
+void fake_clock_set(uint64_t ns);
+void fake_clock_add_ms(uint64_t ms);
+/* A goroutine in a state, of module "mod", entry "main". Its id. */
+uint64_t fake_goroutine(enum gr_state state);
+void fake_label(uint64_t id, const char *key, const char *value);
+void fake_end(uint64_t id); /* it ends, and the event is told */
+unsigned fake_holds(uint64_t id);
+/* Tells the pending hold on a running goroutine. */
+void fake_tell_stopped(uint64_t id);
+void fake_tell_withdrawn(uint64_t id);
+extern bool fake_cancelled_all;
+extern int64_t fake_spawn_result; /* 0: spawn really */
+extern char fake_spawn_args[256];
+
+/* ---- Host
+ * ---------------------------------------------------------------------------------------- */
+
+extern struct api *fake_api;
+extern struct api_config fake_config;
+int fake_host_start(void **state); /* cmocka set-up: a new API over a reset runtime */
+int fake_host_stop(void **state);
+/* Runs everything that was posted or queued, and timers that are due, until nothing is left. */
+void fake_run(void);
+/* Runs posted tasks alone: pool jobs wait. */
+void fake_run_posts(void);
+
+struct fake_call {
+    struct api_call call;
+    bool replied;
+    char *body; /* all pieces so far, ended with a 0 */
+    size_t body_bytes;
+    struct api_header headers[8];
+};
+/* Starts a call from the Unix socket as uid 7, without running anything. `json` NULL: no body. */
+struct fake_call *fake_start(const char *method, const char *target, const char *json);
+/* The same with a peer and one more header. */
+struct fake_call *fake_start_as(const char *method, const char *target, const char *json,
+                                struct api_peer peer, const char *header, const char *value);
+/* Ends it; frees it. */
+void fake_finish(struct fake_call *call, bool delivered);
+/* Start, run and finish; the status, and the body as JSON in *out (NULL out: ignored). */
+int fake_ask(const char *method, const char *target, const char *json, json_t **out);
+/* The code of a problem, "" if it is none. */
+const char *fake_code(const json_t *problem);
+
+#endif

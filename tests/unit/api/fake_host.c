@@ -1,0 +1,168 @@
+/*
+ * fake_host.c: see fake.h.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake.h"
+
+struct api *fake_api;
+struct api_config fake_config;
+static struct api_task *posted, **posted_last = &posted;
+static struct api_job *jobs[256];
+static size_t job_count;
+static uint64_t alarm_ns;
+
+static void host_post(void *ctx, struct api_task *task)
+{
+    task->next = NULL;
+    *posted_last = task;
+    posted_last = &task->next;
+}
+
+static void host_pool(void *ctx, struct api_job *job)
+{
+    assert_true(job_count < 256);
+    jobs[job_count++] = job;
+}
+
+static void host_alarm(void *ctx, uint64_t at_ns)
+{
+    alarm_ns = at_ns;
+}
+
+static void host_reply(void *ctx, struct api_call *call)
+{
+    struct fake_call *fake = call->host_ctx;
+    size_t size = call->reply.body.size;
+    fake->body = realloc(fake->body, fake->body_bytes + size + 1);
+    if (size)
+        memcpy(fake->body + fake->body_bytes, call->reply.body.data, size);
+    fake->body_bytes += size;
+    fake->body[fake->body_bytes] = 0;
+    assert_false(fake->replied);
+    if (call->reply.more)
+        api_call_pull(call);
+    else
+        fake->replied = true;
+}
+
+static int host_load_module(void *ctx, const char *name, char *err, size_t err_bytes)
+{
+    return strcmp(name, "mod") == 0 ? 1 : -2; /* -ENOENT */
+}
+
+int fake_host_start(void **state)
+{
+    struct api_host host = {NULL, host_post, host_pool, host_alarm, host_reply, host_load_module};
+    fake_reset();
+    fake_config.version = "1";
+    alarm_ns = UINT64_MAX;
+    fake_api = api_create(&host, &fake_config);
+    return fake_api ? 0 : -1;
+}
+
+int fake_host_stop(void **state)
+{
+    fake_run();
+    api_destroy(fake_api);
+    fake_config = (struct api_config){0};
+    return 0;
+}
+
+void fake_run_posts(void)
+{
+    while (posted) {
+        struct api_task *task = posted;
+        posted = task->next;
+        if (!posted)
+            posted_last = &posted;
+        task->run(task);
+    }
+}
+
+void fake_run(void)
+{
+    for (bool again = true; again;) {
+        again = posted || job_count || alarm_ns <= gr_now_ns();
+        fake_run_posts();
+        if (job_count) {
+            struct api_job *job = jobs[--job_count];
+            job->work(job);
+            job->done(job);
+        }
+        if (alarm_ns <= gr_now_ns()) {
+            alarm_ns = UINT64_MAX;
+            api_tick(fake_api);
+        }
+    }
+}
+
+struct fake_call *fake_start_as(const char *method, const char *target, const char *json,
+                                struct api_peer peer, const char *header, const char *value)
+{
+    struct fake_call *fake = calloc(1, sizeof *fake);
+    size_t headers = 0;
+    fake->headers[headers++] = (struct api_header){"Host", "localhost:7"};
+    if (json)
+        fake->headers[headers++] = (struct api_header){"Content-Type", "application/json"};
+    if (header) /* first, so that it beats the usual one of its name */
+        fake->headers[headers++] = (struct api_header){header, value};
+    if (header) {
+        struct api_header usual = fake->headers[0];
+        fake->headers[0] = fake->headers[headers - 1];
+        fake->headers[headers - 1] = usual;
+    }
+    fake->call.api = fake_api;
+    fake->call.host_ctx = fake;
+    fake->call.request = (struct api_request){
+        .method = method,
+        .target = target,
+        .target_bytes = strlen(target),
+        .headers = fake->headers,
+        .header_count = headers,
+        .body = json,
+        .body_bytes = json ? strlen(json) : 0,
+        .peer = peer,
+        .parsed_ns = gr_now_ns(),
+    };
+    api_call_start(&fake->call);
+    return fake;
+}
+
+struct fake_call *fake_start(const char *method, const char *target, const char *json)
+{
+    return fake_start_as(method, target, json, (struct api_peer){.uid = 7}, NULL, NULL);
+}
+
+void fake_finish(struct fake_call *fake, bool delivered)
+{
+    assert_true(fake->replied);
+    api_call_finish(&fake->call, delivered);
+    free(fake->body);
+    free(fake);
+}
+
+int fake_ask(const char *method, const char *target, const char *json, json_t **out)
+{
+    struct fake_call *fake = fake_start(method, target, json);
+    fake_run();
+    assert_true(fake->replied);
+    int status = fake->call.reply.status;
+    if (out)
+        *out = json_loads(fake->body, 0, NULL);
+    fake_finish(fake, true);
+    return status;
+}
+
+const char *fake_code(const json_t *problem)
+{
+    const char *code = json_string_value(json_object_get(problem, "code"));
+    return code ? code : "";
+}
