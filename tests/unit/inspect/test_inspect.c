@@ -479,9 +479,9 @@ static void address_of_nothing_has_no_names(void **state)
 /* Untrusted input: a stack and registers of any contents end somewhere, without a fault. */
 static void garbage_ends_somewhere(void **state)
 {
-    const char *given = getenv("GRASP_SEED");
+    const char *given = getenv("GRASP_TEST_SEED");
     unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
-    print_message("seed %u (GRASP_SEED repeats it)\n", seed);
+    print_message("seed %u (GRASP_TEST_SEED repeats it)\n", seed);
     sorts();
     static struct shot damaged;
     for (int round = 0; round < 3000; round++) {

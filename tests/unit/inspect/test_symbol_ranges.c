@@ -101,8 +101,8 @@ int main(void)
         cmocka_unit_test(equal_strings_are_one_and_stay),
         cmocka_unit_test(long_string_is_kept_whole),
     };
-    const char *given = getenv("GRASP_SEED");
+    const char *given = getenv("GRASP_TEST_SEED");
     seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
-    printf("seed %u (GRASP_SEED repeats it)\n", seed);
+    printf("seed %u (GRASP_TEST_SEED repeats it)\n", seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
