@@ -19,7 +19,8 @@
 
 #define BULK (1 << 20)
 
-/* ---- Pipes and sockets ----------------------------------------------------------------------------- */
+/* ---- Pipes and sockets
+ * ----------------------------------------------------------------------------- */
 
 static void write_bulk(void *arg)
 {
@@ -192,7 +193,8 @@ static int connect_refused(const char *args)
 }
 GR_ENTRY("connect_refused", connect_refused, "connect tells its error");
 
-/* ---- Waiting is never cut short ---------------------------------------------------------------------- */
+/* ---- Waiting is never cut short
+ * ---------------------------------------------------------------------- */
 
 #define WAIT_NS 30000000u
 
@@ -295,7 +297,8 @@ static int readiness_wakes(const char *args)
 }
 GR_ENTRY("readiness_wakes", readiness_wakes, "poll, select and epoll_wait return when ready");
 
-/* ---- Pointers to functions --------------------------------------------------------------------------- */
+/* ---- Pointers to functions
+ * --------------------------------------------------------------------------- */
 
 static const struct {
     ssize_t (*read)(int, void *, size_t);
@@ -320,7 +323,8 @@ static int pointers_are_redirected(const char *args)
 }
 GR_ENTRY("pointers_are_redirected", pointers_are_redirected, "static tables and dlsym give stubs");
 
-/* ---- Cancellation ------------------------------------------------------------------------------------ */
+/* ---- Cancellation
+ * ------------------------------------------------------------------------------------ */
 
 /* Once cancelled, what need not block still works. Runs after the caller saw ECANCELED. */
 static int calls_that_need_not_block_work(void)

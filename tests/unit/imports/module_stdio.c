@@ -132,7 +132,8 @@ static int getc_and_fread(const char *args)
 }
 GR_ENTRY("getc_and_fread", getc_and_fread, "getc, ungetc, fread from a pipe");
 
-/* ---- Writing ------------------------------------------------------------------------------------------ */
+/* ---- Writing
+ * ------------------------------------------------------------------------------------------ */
 
 static void print_lines(void *arg)
 {
@@ -200,7 +201,8 @@ static int long_and_wide_output(const char *args)
 }
 GR_ENTRY("long_and_wide_output", long_and_wide_output, "what does not fit a buffer");
 
-/* ---- fopencookie -------------------------------------------------------------------------------------- */
+/* ---- fopencookie
+ * -------------------------------------------------------------------------------------- */
 
 struct sink {
     char text[4096];
@@ -263,7 +265,8 @@ static int cookie_is_not_entered_twice(const char *args)
 }
 GR_ENTRY("cookie_is_not_entered_twice", cookie_is_not_entered_twice, "fopencookie under suspends");
 
-/* ---- printf with a handler of ours ---------------------------------------------------------------------- */
+/* ---- printf with a handler of ours
+ * ---------------------------------------------------------------------- */
 
 static int print_point(FILE *f, const struct printf_info *info, const void *const *args)
 {

@@ -1,8 +1,9 @@
 /*
  * test_import_table.c: does import_table.def know every function of the libc that runs here?
  *
- * The dynamic symbol tables of libc and libm are read from their files. A name counts if a program linked
- * today could import it: it is defined, has a default version, and the version is not GLIBC_PRIVATE.
+ * The dynamic symbol tables of libc and libm are read from their files. A name counts if a program
+ * linked today could import it: it is defined, has a default version, and the version is not
+ * GLIBC_PRIVATE.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,8 +58,8 @@ static void library_open(struct library *library, const void *inside)
         if (section->sh_type == SHT_DYNSYM) {
             library->symbols = at;
             library->count = section->sh_size / sizeof(Elf64_Sym);
-            library->strings = (const char *)library->bytes +
-                               library->sections[section->sh_link].sh_offset;
+            library->strings =
+                (const char *)library->bytes + library->sections[section->sh_link].sh_offset;
         } else if (section->sh_type == SHT_GNU_versym) {
             library->versions = at;
         } else if (section->sh_type == SHT_GNU_verdef) {
@@ -165,12 +166,14 @@ static void contract_classes_hold(void **state)
         const char *names;
     } rows[] = {
         {GRI_IMPORT_PLAIN, "malloc free memcpy snprintf sin strlen clock_gettime setjmp longjmp"},
-        {GRI_IMPORT_PIN, "qsort qsort_r bsearch tsearch twalk nftw fts_read scandir glob dlopen exit"},
-        {GRI_IMPORT_WRAP, "read write recv accept connect poll select epoll_wait nanosleep sleep fgets "
-                          "printf fflush getaddrinfo sem_wait pthread_cond_wait pthread_mutex_lock "
-                          "system waitpid syscall vfork sigaction dlsym pthread_once dl_iterate_phdr "
-                          "__cxa_atexit fopencookie __read_chk __poll_chk __fgets_chk __printf_chk "
-                          "open64 pread64 __isoc99_fscanf __isoc23_fscanf flock fcntl ioctl"},
+        {GRI_IMPORT_PIN,
+         "qsort qsort_r bsearch tsearch twalk nftw fts_read scandir glob dlopen exit"},
+        {GRI_IMPORT_WRAP,
+         "read write recv accept connect poll select epoll_wait nanosleep sleep fgets "
+         "printf fflush getaddrinfo sem_wait pthread_cond_wait pthread_mutex_lock "
+         "system waitpid syscall vfork sigaction dlsym pthread_once dl_iterate_phdr "
+         "__cxa_atexit fopencookie __read_chk __poll_chk __fgets_chk __printf_chk "
+         "open64 pread64 __isoc99_fscanf __isoc23_fscanf flock fcntl ioctl"},
         {GRI_IMPORT_WIRED, "pthread_self gettid pthread_getspecific tss_get __h_errno_location "
                            "__tls_get_addr"},
         {GRI_IMPORT_REFUSED, "pthread_exit uselocale pthread_sigmask sigprocmask sigaltstack "

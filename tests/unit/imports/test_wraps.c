@@ -1,9 +1,10 @@
 /*
  * test_wraps.c: plain C in goroutines that are suspended again and again.
  *
- * Each entry of the module test_wraps does something with libc and returns 0, or the line at which it saw a
- * fault. A second thread suspends and resumes whatever lives, all the time. The cancellation cases block in
- * one call each; they are cancelled once the runtime shows them as blocked.
+ * Each entry of the module test_wraps does something with libc and returns 0, or the line at which
+ * it saw a fault. A second thread suspends and resumes whatever lives, all the time. The
+ * cancellation cases block in one call each; they are cancelled once the runtime shows them as
+ * blocked.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -122,9 +123,9 @@ static void run(void **state)
 static void cancel_ends_what_blocks(void **state)
 {
     static const char *const kinds[] = {
-        "recv",  "read_socket", "read_pipe", "accept",   "poll_one", "poll_two",
-        "select", "epoll_wait", "sleep",     "sem_wait", "cond_wait", "fgets",
-        "flock", "msgrcv",      "waitpid",   "pause",    "syscall_futex"};
+        "recv",   "read_socket", "read_pipe", "accept",   "poll_one",     "poll_two",
+        "select", "epoll_wait",  "sleep",     "sem_wait", "cond_wait",    "fgets",
+        "flock",  "msgrcv",      "waitpid",   "pause",    "syscall_futex"};
 
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -176,7 +177,10 @@ static int stop(void **state)
     return pthread_join(harasser_thread, NULL);
 }
 
-#define ENTRY(name) {#name, run, NULL, NULL, #name}
+#define ENTRY(name)                                                                                \
+    {                                                                                              \
+#name, run, NULL, NULL, #name                                                              \
+    }
 
 int main(int argc, char **argv)
 {
