@@ -192,6 +192,17 @@ void release(struct gr_hold *hold)
     assert_int_equal(gr_hold_end(hold), 0);
 }
 
+void expect_time_out(struct gr_hold *hold, uint64_t id, enum gr_refusal reason)
+{
+    uint64_t give_up = gr_now_ns() + WATCHDOG_NS;
+
+    do {
+        assert_true(gr_now_ns() < give_up);
+        memset(hold, 0, sizeof *hold);
+        assert_int_equal(gr_hold_wait(hold, id, 30000000), -ETIMEDOUT);
+    } while (hold->refused[reason] == 0);
+}
+
 bool stands_still(atomic_ulong *counter)
 {
     unsigned long before = atomic_load(counter);

@@ -70,6 +70,12 @@ struct gr_info info_of(uint64_t id);
 void hold(struct gr_hold *hold, uint64_t id);
 void release(struct gr_hold *hold);
 
+/*
+ * A suspend that must time out, and say that it was refused for this reason. Several are made: on a
+ * busy machine the thread may not have run at all during the first.
+ */
+void expect_time_out(struct gr_hold *hold, uint64_t id, enum gr_refusal reason);
+
 /* Whether the counter stands still: read `looks` times with the processor given away in between. */
 bool stands_still(atomic_ulong *counter);
 
