@@ -1,12 +1,13 @@
 #!/bin/bash
-# tests/bench/run.sh [quick|full|check] [OUT.jsonl]: our runtime beside its peers and the machine's floors, in one run.
+# tests/bench/run.sh [quick|full|check] [OUT.jsonl]: our runtime, its peers and the machine's floors in one run.
 #
-#   quick   about a minute: ours, the floors, Go. Samples divided by 10, one round.
+#   quick   a minute or two: ours, the floors, Go. Samples divided by 30, three rounds.
 #   full    every peer that is installed, all samples, three rounds; some 25 minutes.
 #   check   ours and the floors with a few samples each, then: is every metric there? (what ctest runs)
 #
-# OUT.jsonl (default: bench-MODE.jsonl) gets one line for each metric and round, OUT.md the table, OUT.log what the programs
-# said on stderr, OUT.meta the machine and versions. The table goes to stdout as well.
+# OUT.jsonl (default: bench-MODE.jsonl) gets one line for each metric and round, OUT.md the table,
+# OUT.jsonl.log what the programs said on stderr, OUT.jsonl.meta the machine and versions. The table goes to
+# stdout as well.
 #
 # Every part of a round runs the floor, ours and each peer one after the other, so that a busy moment does
 # not hit one of them alone: compare columns of one table, not two tables.
@@ -21,10 +22,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 mode=${1:-quick}
 case $mode in
-quick) divisor=10 rounds=1 default_peers=go default_parts="suspend switch fairness sleep memory http" ;;
-full) divisor=1 rounds=3 default_peers="go erlang node st" default_parts="suspend switch fairness sleep memory inspect http" ;;
+quick) divisor=30 rounds=3 default_peers=go default_parts="suspend switch fairness sleep memory http" ;;
+full)
+    divisor=1 rounds=3 default_peers="go erlang node st"
+    default_parts="suspend switch fairness sleep memory inspect http"
+    ;;
 check) divisor=200 rounds=1 default_peers= default_parts="suspend switch fairness sleep memory http" ;;
-*) sed -n '2,19p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
+*) sed -n '2,20p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
 esac
 out=${2:-bench-$mode.jsonl}
 rounds=${ROUNDS:-$rounds}
@@ -34,7 +38,8 @@ build=${BUILD:-$root/build/release}
 export BENCH_DIVISOR=$divisor BENCH_BIN=$build/bench/peers
 bench=$build/bench
 
-if [ ! -x "$bench/grasp-bench" ] || [ ! -x "$bench/arch-switch" ]; then
+if [ ! -x "$bench/grasp-bench" ] || [ ! -x "$bench/arch-switch" ] || [ ! -x "$bench/http-bench" ]; then
+    [ -z "${BUILD:-}" ] || { echo "run.sh: build everything in $BUILD first" >&2; exit 2; }
     (cd "$root" && cmake --preset release && cmake --build --preset release) >&2 || exit 1
 fi
 

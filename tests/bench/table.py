@@ -2,8 +2,8 @@
 """table.py OUT.jsonl: one Markdown table with ratios, from what run.sh collected.
 table.py --check OUT.jsonl: fails, naming them, if a metric of ours or a floor is not there.
 
-A metric that was measured in several rounds is shown as the median of the rounds' percentiles. Ratios are of
-medians. OUT.jsonl.meta, if it is there, says where and how.
+A metric that was measured in several rounds is shown as the median of the rounds' percentiles; a ratio is the
+median of the ratios of medians within each round. OUT.jsonl.meta, if it is there, says where and how.
 """
 import json
 import statistics
@@ -26,7 +26,7 @@ ROWS = [
         ("resume_to_running_spin_tight", "resume to running, tight loop", "futex_wake_xcore", {}),
         ("resume_to_running_spin_calls", "resume to running, with calls", "futex_wake_xcore", {}),
     ]),
-    ("Suspend, asked in other ways (ours alone)", [
+    ("Suspend, asked in other ways", [
         ("suspend_told_spin_tight", "tight loop, the runtime's own stamps", TIGHT, {}),
         ("suspend_thread_spin_tight", "tight loop, the thread sleeps", "futex_wake_xcore", {}),
         ("suspend_goroutine_spin_tight", "tight loop, asked by a goroutine", TIGHT, {}),
@@ -59,6 +59,7 @@ ROWS = [
     ("HTTP", [
         ("http_healthz_idle", "GET /healthz, nothing else runs", "http_canned_idle", {}),
         ("http_healthz_spinners", "GET /healthz, a spinner on each core", "http_canned_spinners", {}),
+        ("http_suspend_latency_told", "POST suspend, by the daemon's own latency_ns", TIGHT, {}),
         ("http_suspend", "POST suspend, tight loop", "http_canned_idle", {}),
         ("http_snapshot", "GET snapshot, tight loop", "http_canned_idle", {}),
         ("http_resume", "POST resume", "http_canned_idle", {}),
@@ -76,7 +77,8 @@ def read(path):
             collected.setdefault((entry["peer"], entry["metric"]), []).append(entry)
     result = {}
     for key, entries in collected.items():
-        result[key] = {"unit": entries[0]["unit"], "n": sum(e["n"] for e in entries), "rounds": len(entries)}
+        result[key] = {"unit": entries[0]["unit"], "n": sum(e["n"] for e in entries),
+                       "each": [e["p50"] for e in entries]}
         for quantile in ("p50", "p99", "p999"):
             result[key][quantile] = statistics.median(e[quantile] for e in entries)
     return result
@@ -101,14 +103,13 @@ def number(value, unit):
     return f"{value:.0f} {base}"
 
 
-def in_base(entry, quantile="p50"):
-    return entry[quantile] * (1000 if entry["unit"].split("/")[0] == "us" else 1)
-
-
-def ratio(entry, other, quantile="p50"):
-    if not entry or not other or not in_base(other, quantile):
+def ratio(entry, other):
+    """The median over rounds of the ratio within a round, which a slow round does not move."""
+    if not entry or not other:
         return "–"
-    return f"{in_base(entry, quantile) / in_base(other, quantile):.2f}"
+    scale = (1000 if entry["unit"].startswith("us") else 1) / (1000 if other["unit"].startswith("us") else 1)
+    each = [mine / theirs for mine, theirs in zip(entry["each"], other["each"]) if theirs]
+    return f"{statistics.median(each) * scale:.2f}" if each else "–"
 
 
 def version_key(peer):
@@ -169,7 +170,7 @@ def print_table(data, path):
     print("|---" + "|---:" * (len(head) - 1) + "|")
     for title, rows in ROWS:
         print_rows(data, title, rows, gos, others, nice0)
-    print()
+    print("\nMedians where nothing else is said.\n")
     sync = [(p, e) for (p, m), e in data.items() if m == "suspend_spin_calls_synconly"]
     for peer, entry in sorted(sync):
         print(f"- {peer}, loop with calls, prologue check alone: {number(entry['p50'], 'ns')} "

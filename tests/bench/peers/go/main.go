@@ -11,13 +11,22 @@ import (
 	"strconv"
 )
 
-func httpServer(addr string) {
+// httpServer prints its port and answers; spinners goroutines without calls run beside it.
+func httpServer(spinners int) {
+	for i := 0; i < spinners; i++ {
+		go func() {
+			x := uint64(1)
+			for {
+				x = x*6364136223846793005 + 1
+			}
+		}()
+	}
 	body := []byte(`{"ok":true}`)
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(body)
 	})
-	l, err := net.Listen("tcp", addr)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
@@ -59,8 +68,9 @@ func main() {
 		case "inspect-server": // inspectBench starts it with a number
 			n, _ := strconv.Atoi(os.Args[i+1])
 			inspectServer(n)
-		case "http":
-			httpServer("127.0.0.1:0")
+		case "http": // http.sh starts it with a number of spinners
+			n, _ := strconv.Atoi(os.Args[i+1])
+			httpServer(n)
 		default:
 			fmt.Fprintln(os.Stderr, "parts: suspend suspend-sync switch sleep memory fairness inspect http")
 			os.Exit(2)
