@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define SLICE_US_DEFAULT 10000
@@ -111,6 +112,7 @@ int gr_start(const struct gr_options *options, char *err, size_t err_bytes)
     arch_init();
     calibrate();
     gri_sched.nice_off = o->nice_off;
+    gri_sched.base_nice = getpriority(PRIO_PROCESS, 0);
     gr_set_async_preempt(!o->async_preempt_off);
     gr_set_time_slice_us(o->time_slice_us ? o->time_slice_us : SLICE_US_DEFAULT);
     gri_registry_init(o->max_goroutines);

@@ -113,6 +113,7 @@ struct gri_sched {
     _Atomic(uint32_t) slice_us;
     _Atomic(uint32_t) started;
     bool nice_off;
+    int base_nice; /* of the process at gr_start; threads inherit their maker's, which may be a worker */
     double ticks_per_ns;
     _Atomic(uint32_t) p_made;
     _Atomic(struct gr_p *) p[GR_PROCS_MAX]; /* below p_made; never taken back */

@@ -22,7 +22,7 @@
 
 #include "sanitize.h"
 
-#define WORKER_NICE 5 /* below the control plane and the monitor: CONTRACT of the daemon's answer times */
+#define WORKER_NICE 5 /* below the control plane and the monitor, which must answer while goroutines spin */
 #define WORKER_STACK_BYTES (256 * 1024)
 #define THREAD_RETRY_NS 1000000 /* after no thread could be made */
 
@@ -133,7 +133,7 @@ static void *worker_main(void *arg)
     tls->thread = m;
     tls->errno_thread = &errno;
     if (!gri_sched.nice_off)
-        setpriority(PRIO_PROCESS, (id_t)m->tid, getpriority(PRIO_PROCESS, (id_t)m->tid) + WORKER_NICE);
+        setpriority(PRIO_PROCESS, (id_t)m->tid, gri_sched.base_nice + WORKER_NICE);
     prctl(PR_SET_NAME, "grasp-worker");
     gri_thread_signals_init(m);
 #if defined(__SANITIZE_ADDRESS__)
