@@ -28,6 +28,12 @@ static json_t *suspensions_json(struct api *api, uint64_t id)
     return value;
 }
 
+/* Null where there is none: a goroutine that the program itself started has no entry. */
+static json_t *name_json(const char *name)
+{
+    return api_json_string(name[0] ? name : NULL);
+}
+
 static json_t *index_json(int index)
 {
     return index < 0 ? json_null() : json_integer(index);
@@ -70,9 +76,9 @@ json_t *api_goroutine_json(struct api *api, const struct gr_info *info)
     json_object_set_new(value, "holds", json_integer(info->holds));
     json_object_set_new(value, "suspensions", suspensions_json(api, info->id));
     json_object_set_new(value, "folded", json_boolean(info->folded));
-    json_object_set_new(value, "module", api_json_string(info->module));
-    json_object_set_new(value, "entry", api_json_string(info->entry));
-    json_object_set_new(value, "name", api_json_string(info->name));
+    json_object_set_new(value, "module", name_json(info->module));
+    json_object_set_new(value, "entry", name_json(info->entry));
+    json_object_set_new(value, "name", name_json(info->name));
     json_object_set_new(value, "root", api_json_uint(info->root));
     json_object_set_new(value, "parent", info->parent ? api_json_uint(info->parent) : json_null());
     json_object_set_new(value, "labels", labels_json(info));

@@ -99,13 +99,14 @@ static void goroutine_row(struct table *table, const json_t *g)
     char number[32], text[512];
     const char *file = base_name(string_of(g, "file"));
     const char *wait = string_of(g, "wait_reason"), *function = string_of(g, "function");
+    const char *module = string_of(g, "module"), *entry = string_of(g, "entry");
     bool suspended = json_is_true(json_object_get(g, "suspended"));
     cell(table, 0, number_text(number, sizeof number, number_of(g, "id")));
     cell(table, 1, string_of(g, "state"));
     snprintf(text, sizeof text, "%s%" PRIu64, suspended ? "held by " : "", number_of(g, "holds"));
     cell(table, 2, number_of(g, "holds") ? text : "");
-    snprintf(text, sizeof text, "%s/%s", string_of(g, "module"), string_of(g, "entry"));
-    cell(table, 3, text);
+    snprintf(text, sizeof text, "%s/%s", module ? module : "-", entry ? entry : "-");
+    cell(table, 3, module || entry ? text : "");
     cell(table, 4, string_of(g, "name"));
     cell(table, 5, duration_text(text, sizeof text, number_of(g, "cpu_ns")));
     snprintf(text, sizeof text, "%s %s", wait ? wait : "",

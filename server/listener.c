@@ -94,6 +94,8 @@ static int listen_unix(struct srv_server *server)
     const char *path = server->config.unix_path;
     struct srv_listener *listener = add_listener(server, false);
     snprintf(listener->name, sizeof listener->name, "unix");
+    uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
+    listener->uv.handle.data = listener;
     if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
         return failed(server, -ENAMETOOLONG, "--unix", path);
     int err = find_group(server);
@@ -101,8 +103,6 @@ static int listen_unix(struct srv_server *server)
         failed(server, err, "--unix", path);
     if (err)
         return err;
-    uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
-    listener->uv.handle.data = listener;
     err = uv_pipe_bind(&listener->uv.pipe, path);
     if (err)
         return failed(server, err, "--unix", path);

@@ -1,5 +1,5 @@
 /*
- * test_config.c: flags and the configuration file.
+ * test_server_config.c: flags and the configuration file.
  */
 #include <setjmp.h>
 #include <stdarg.h>

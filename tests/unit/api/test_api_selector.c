@@ -1,5 +1,5 @@
 /*
- * test_selector.c: label selectors.
+ * test_api_selector.c: label selectors.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /*
- * test_tokens.c: the token file.
+ * test_server_tokens.c: the token file.
  */
 #include <setjmp.h>
 #include <stdarg.h>

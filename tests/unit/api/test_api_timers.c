@@ -1,5 +1,5 @@
 /*
- * test_timers.c: the heap of timers against a plain list, in random operations.
+ * test_api_timers.c: the heap of timers against a plain list, in random operations.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /*
- * test_parser.c: the parser by itself: however the bytes are cut, the verdict is the same.
+ * test_server_parser.c: the parser by itself: however the bytes are cut, the verdict is the same.
  */
 #include <setjmp.h>
 #include <stdarg.h>

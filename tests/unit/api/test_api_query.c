@@ -1,5 +1,5 @@
 /*
- * test_query.c: request targets taken apart.
+ * test_api_query.c: request targets taken apart.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /*
- * test_http_table.c: the whole server on a socket: hostile bytes, pipelining, order, limits.
+ * test_server_http_table.c: the whole server on a socket: hostile bytes, pipelining, order, limits.
  *
  * The server runs in this process with the real runtime. A connection's fate is seen from outside:
  * a kept one answers another request, a closed one ends. Nothing waits for a time to pass; a poll's

@@ -1,0 +1,231 @@
+"""harness.py: starts graspd, talks HTTP to it, runs cases and reports each.
+
+A case is a function whose name is the claim; it fails by an exception. Cases wait for states, never for times: until()
+asks again until a condition holds, and its limit only makes a hang a failure. The one exception is standing_still,
+which has to look for a while to see that nothing happens.
+"""
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HANG_SECONDS = 30
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """http.client over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=HANG_SECONDS)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Answer:
+    """A status, headers, and the body as text and as JSON."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.text = status, headers, body.decode("utf-8")
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+    def __repr__(self):
+        return f"{self.status} {self.text[:500]}"
+
+
+class Client:
+    """One kept connection."""
+
+    def __init__(self, connection, headers=None):
+        self.connection, self.headers = connection, headers or {}
+
+    def send(self, method, target, body=None, headers=None):
+        all_headers = dict(self.headers, **(headers or {}))
+        if body is not None and not isinstance(body, (str, bytes)):
+            body = json.dumps(body)
+        if body is not None:
+            all_headers.setdefault("Content-Type", "application/json")
+        self.connection.request(method, target, body=body, headers=all_headers)
+
+    def receive(self):
+        response = self.connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+
+    def ask(self, method, target, body=None, headers=None):
+        self.send(method, target, body, headers)
+        return self.receive()
+
+    def want(self, status, method, target, body=None, code=None):
+        """Asks and insists on a status, and on a problem's code."""
+        answer = self.ask(method, target, body)
+        assert answer.status == status, f"{method} {target} {body}: wanted {status} {code}, got {answer}"
+        if code:
+            assert answer.headers["Content-Type"] == "application/problem+json", answer.headers
+            problem = answer.json
+            assert problem["code"] == code and problem["status"] == status and problem["detail"], answer
+        return answer
+
+    def get(self, target):
+        return self.want(200, "GET", target).json
+
+    def spawn(self, module, entry, args=None, **more):
+        body = {"module": module, "entry": entry, **more}
+        if args is not None:
+            body["args"] = args
+        ids = self.want(201, "POST", "/v1/goroutines", body).json["ids"]
+        return ids if "count" in more else ids[0]
+
+    def state(self, goroutine):
+        return self.get(f"/v1/goroutines/{goroutine}")["state"]
+
+    def wait_dead(self, goroutine):
+        answer = self.get(f"/v1/goroutines/{goroutine}?wait_ms=25000")
+        assert answer["state"] == "dead", answer
+        return answer["exit"]
+
+    def close(self):
+        self.connection.close()
+
+
+class Daemon:
+    """A graspd of its own in a directory of its own."""
+
+    bin = modules = None
+
+    def __init__(self, *flags, modules=True):
+        self.dir = tempfile.mkdtemp(prefix="grasp-e2e-")
+        self.socket = os.path.join(self.dir, "s")
+        command = [os.path.join(Daemon.bin, "graspd"), "--unix", self.socket]
+        if modules is True:
+            modules = Daemon.modules
+        if modules:
+            command += ["--modules", modules]
+        self.stderr = open(os.path.join(self.dir, "stderr"), "w+")
+        self.process = subprocess.Popen(command + list(flags), stdout=subprocess.PIPE, stderr=self.stderr,
+                                        text=True, cwd=self.dir)
+        self.clients = []
+        self.ready = self.process.stdout.readline().strip()
+        if not self.ready.startswith("graspd ready "):
+            self.process.wait(HANG_SECONDS)
+            raise AssertionError(f"not ready: {self.ready!r}\n{self.log()}")
+        self.places = dict(part.split("=", 1) for part in self.ready.split()[2:])
+
+    def log(self):
+        with open(os.path.join(self.dir, "stderr")) as file:
+            return file.read()
+
+    def client(self):
+        client = Client(UnixConnection(self.socket))
+        self.clients.append(client)
+        return client
+
+    def tcp(self, headers=None):
+        host, port = self.places["listen"].split(",")[0].rsplit(":", 1)
+        client = Client(http.client.HTTPConnection(host, int(port), timeout=HANG_SECONDS), headers)
+        self.clients.append(client)
+        return client
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def stop(self, number=signal.SIGTERM):
+        """Sends a signal and returns the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(HANG_SECONDS)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        for client in self.clients:
+            client.close()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(HANG_SECONDS)
+        if failure[0]:
+            print(f"--- graspd's log\n{self.log()}---", file=sys.stderr)
+        self.stderr.close()
+        self.process.stdout.close()
+        shutil.rmtree(self.dir)
+
+
+def until(condition, what):
+    """Asks until condition() is true; returns its value."""
+    give_up = time.monotonic() + HANG_SECONDS
+    while time.monotonic() < give_up:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.005)
+    raise AssertionError(f"never came true: {what}")
+
+
+def counter(path):
+    with open(path, "rb") as file:
+        return struct.unpack("<Q", file.read(8))[0]
+
+
+def counts(path):
+    """Waits until the counter has moved."""
+    until(lambda: os.path.exists(path) and os.path.getsize(path) >= 8, f"{path} exists")
+    before = counter(path)
+    until(lambda: counter(path) != before, f"the counter in {path} moves")
+
+
+def standing_still(path, seconds=0.3):
+    """Looks for a while, as an outsider, whether the counter moves."""
+    before, end = counter(path), time.monotonic() + seconds
+    while time.monotonic() < end:
+        now = counter(path)
+        assert now == before, f"the counter moved by {now - before} while its goroutine was held"
+        time.sleep(0.005)
+
+
+def main(cases):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--modules", required=True)
+    parser.add_argument("only", nargs="*", help="names of cases")
+    options = parser.parse_args()
+    Daemon.bin, Daemon.modules = options.bin, options.modules
+    failed = 0
+    chosen = [case for case in cases if not options.only or case.__name__ in options.only]
+    for case in chosen:
+        try:
+            case()
+            print(f"ok    {case.__name__}", flush=True)
+        except Exception:  # a case may fail by anything; each is reported
+            failed += 1
+            print(f"FAIL  {case.__name__}", flush=True)
+            traceback.print_exc()
+    print(f"{len(chosen) - failed} of {len(chosen)} passed")
+    sys.exit(1 if failed or not chosen else 0)
+
+
+@contextlib.contextmanager
+def hog(*flags, entry="scalar", stretch=None):
+    """A daemon with one hog that counts; gives (daemon, client, goroutine, counter's path)."""
+    with Daemon(*flags) as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        args = {"counter": path}
+        if stretch is not None:
+            args["stretch"] = stretch
+        goroutine = client.spawn("hog", entry, args)
+        counts(path)
+        yield daemon, client, goroutine, path
