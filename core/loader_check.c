@@ -14,6 +14,7 @@
 #include "imports.h"
 
 #include <dlfcn.h>
+#include <gnu/lib-names.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,12 +123,17 @@ static void wire(struct gri_module *module, const char *what, const char *why)
  */
 static bool is_old_version(const struct gri_import *row, const struct gri_elf_import *import)
 {
-    void *now, *then;
+    void *libc, *now, *then;
 
     if (row->class != GRI_IMPORT_WRAP || !import->version)
         return false;
-    now = dlsym(RTLD_DEFAULT, import->name);
-    then = dlvsym(RTLD_DEFAULT, import->name, import->version);
+    /* Asked of libc itself: a sanitizer or a preloaded library may stand before it. */
+    libc = dlopen(LIBC_SO, RTLD_NOW | RTLD_NOLOAD);
+    if (!libc)
+        return false;
+    now = dlsym(libc, import->name);
+    then = dlvsym(libc, import->name, import->version);
+    dlclose(libc);
     return now && then && now != then;
 }
 

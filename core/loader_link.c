@@ -115,6 +115,14 @@ static void *definition(const struct gri_module *module, const struct gri_elf_im
                            : dlsym(module->handle, import->name);
 }
 
+/* Whether `target` is what the name stands for: in the module's own libraries, or before them in
+ * the program's. */
+static bool is_definition(const struct gri_module *module, const struct gri_elf_import *import,
+                          const void *target)
+{
+    return target == definition(module, import) || target == dlsym(RTLD_DEFAULT, import->name);
+}
+
 /* By the symbol that lies exactly at the address. */
 static bool is_function_at(const void *address)
 {
@@ -181,7 +189,7 @@ static int redirect_one(void *arg, const struct gri_elf_import *import)
     /* A constructor may have stored something else since: then the name says nothing about the
      * value. */
     if (kind == ARCH_RELOC_ABSOLUTE &&
-        (import->addend != 0 || target != definition(module, import)))
+        (import->addend != 0 || !is_definition(module, import, target)))
         return 0;
     stub = replacement(import, target, &none_left);
     if (none_left)
