@@ -68,7 +68,8 @@ static void fill_dead(struct dead *d, struct gr_g *g)
         .p = atomic_load_explicit(&g->last_p, memory_order_relaxed),
     };
     strcpy(d->name, g->name);
-    snprintf(d->module, sizeof d->module, "%s", g->module ? gri_module_name(g->module) : "");
+    if (g->module)
+        stpncpy(d->module, gri_module_name(g->module), sizeof d->module - 1);
     gri_lock(&g->meta_lock);
     g->module = NULL;
     d->labels = g->labels;

@@ -29,7 +29,6 @@
 #define RETRY_NS 20000
 #define RETRY_JITTER_NS 40000
 #define RETRY_SLOW_NS 1000000
-#define RETRY_FAST_FOR_NS 10000000
 
 static struct gri_lock pending_lock;
 static struct gr_g *pending_head;
@@ -54,8 +53,8 @@ void gri_pending_put(struct gr_g *g)
     gri_unlock(&pending_lock);
 }
 
-/* Visits every goroutine that has waiters. True: some are left. */
-static bool visit_pending(uint64_t now_ns)
+/* Visits every goroutine that has waiters. True: some are left; *fresh: young ones among them. */
+static bool visit_pending(uint64_t now_ns, bool *fresh)
 {
     struct gr_g *list, *keep = NULL, *last = NULL;
     uint32_t gone = 0;
@@ -70,7 +69,7 @@ static bool visit_pending(uint64_t now_ns)
         struct gr_g *g = list;
 
         list = g->pending_next;
-        if (!gri_pending_visit(g, now_ns)) {
+        if (!gri_pending_visit(g, now_ns, fresh)) {
             gone++;
             continue;
         }
@@ -183,19 +182,14 @@ static uint64_t watch_processors(uint64_t now_ns)
 /* ---- The loop ------------------------------------------------------------------------------------ */
 
 /* One round: what to do now, and when to wake (monotonic; 0: when poked). */
-static uint64_t round_of_work(uint64_t *pending_since, uint32_t *seed)
+static uint64_t round_of_work(uint32_t *seed)
 {
     uint64_t now = gr_now_ns(), wake = gri_timers_fire(now), tick;
+    bool fresh = false;
 
-    if (visit_pending(now)) {
-        if (*pending_since == 0)
-            *pending_since = now;
+    if (visit_pending(now, &fresh)) {
         *seed = *seed * 1664525u + 1013904223u;
-        wake = earlier(wake, now + (now - *pending_since > RETRY_FAST_FOR_NS
-                                        ? RETRY_SLOW_NS
-                                        : RETRY_NS + (*seed >> 8) % RETRY_JITTER_NS));
-    } else {
-        *pending_since = 0;
+        wake = earlier(wake, now + (fresh ? RETRY_NS + (*seed >> 8) % RETRY_JITTER_NS : RETRY_SLOW_NS));
     }
     tick = watch_processors(now);
     if (tick && tick < TICK_CALM_NS)
@@ -205,7 +199,6 @@ static uint64_t round_of_work(uint64_t *pending_since, uint32_t *seed)
 
 static void *monitor_main(void *arg)
 {
-    uint64_t pending_since = 0;
     uint32_t seed = 1;
 
     prctl(PR_SET_NAME, "grasp-monitor");
@@ -219,7 +212,7 @@ static void *monitor_main(void *arg)
         atomic_store_explicit(&gri_monitor_calm, 1, memory_order_seq_cst);
         /* seq_cst; the stores before all looks of this round. */
         atomic_thread_fence(memory_order_seq_cst);
-        wake = round_of_work(&pending_since, &seed);
+        wake = round_of_work(&seed);
         if (wake)
             atomic_store_explicit(&sleeping_until, wake, memory_order_seq_cst);
         now = gr_now_ns();

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define SIGNAL_STACK_EXTRA 16384 /* over what the kernel asks for (AT_MINSIGSTKSZ) */
+#define RETRY_NS 40000           /* after a refusal the monitor looks within this */
 
 _Atomic(uint64_t) gri_count_signals, gri_count_resent;
 _Atomic(uint64_t) gri_refused_total[GR_REFUSALS];
@@ -63,29 +64,31 @@ static bool thread_advances(struct gr_m *m)
     return true;
 }
 
-void gri_send_signal(struct gr_m *m, struct gr_g *g, bool again)
+bool gri_send_signal(struct gr_m *m, struct gr_g *g, bool again)
 {
     uint32_t none = 0;
 
     if (atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed)) {
         refuse(g, GR_REFUSED_OFF, 0);
-        return;
+        return false;
     }
     /* acq_rel; pairs with the handler's clearing: one signal at a time. */
     if (!atomic_compare_exchange_strong_explicit(&m->signal_pending, &none, 1, memory_order_acq_rel,
                                                  memory_order_relaxed))
-        return;
+        return true;
     if (again && !thread_advances(m)) {
         refuse(g, GR_REFUSED_BLOCKED, 0);
         atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
-        return;
+        return false;
     }
     atomic_fetch_add_explicit(&g->signals, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&gri_count_signals, 1, memory_order_relaxed);
     if (again)
         atomic_fetch_add_explicit(&gri_count_resent, 1, memory_order_relaxed);
-    if (syscall(SYS_tgkill, getpid(), m->tid, SIGURG) != 0)
-        atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+    if (syscall(SYS_tgkill, getpid(), m->tid, SIGURG) == 0)
+        return true;
+    atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+    return false;
 }
 
 void gri_signal_thread(struct gr_m *m)
@@ -273,6 +276,7 @@ static void on_preempt_signal(int number, siginfo_t *info, void *ucontext)
     reason = judge(m, g, ucontext);
     if (reason != GR_REFUSALS) {
         refuse(g, reason, arch_signal_pc(ucontext));
+        gri_monitor_poke(RETRY_NS); /* an eventfd write at most, which is async-signal-safe; keeps errno */
         return;
     }
     arch_signal_inject(ucontext);

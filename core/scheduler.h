@@ -226,15 +226,13 @@ int gri_hold_self(struct gr_hold *hold);
 void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg);
 /* Makes whoever runs on m reach a safe-point: by its next check, or by a signal. `g` for its counters; again: one was refused. */
 void gri_poison(struct gr_m *m);
-void gri_send_signal(struct gr_m *m, struct gr_g *g, bool again);
+bool gri_send_signal(struct gr_m *m, struct gr_g *g, bool again); /* true: sent, or one is on its way */
 /* Interrupts a system call of m, whatever the off switch says. */
 void gri_signal_thread(struct gr_m *m);
 int gri_preempt_init(void);
 void gri_thread_signals_init(struct gr_m *m);
-/* The monitor's part for one g with waiters: expired ones are withdrawn, the others asked for again. True: still pending. */
-bool gri_pending_visit(struct gr_g *g, uint64_t now_ns);
-struct gr_g *gri_pending_take(void);
-bool gri_pending_any(void);
+/* The monitor's part for one g with waiters: expired ones are withdrawn, the others asked for again. True: still pending; *fresh: one of them is young. */
+bool gri_pending_visit(struct gr_g *g, uint64_t now_ns, bool *fresh);
 void gri_pending_put(struct gr_g *g);
 
 int gri_monitor_start(char *err, size_t err_bytes);
@@ -305,7 +303,6 @@ _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc);
 /* Counters that suspend.c keeps; stats.c adds the threads' own. */
 extern _Atomic(uint64_t) gri_count_suspends, gri_count_timeouts, gri_count_gone, gri_count_resumes;
 extern _Atomic(uint64_t) gri_count_signals, gri_count_resent, gri_count_ended;
-extern _Atomic(uint64_t) gri_count_safepoints[GR_SAFEPOINTS];
 extern _Atomic(uint64_t) gri_latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];
 extern _Atomic(uint64_t) gri_latency_sum[GR_SAFEPOINTS];
 extern _Atomic(uint64_t) gri_refused_total[GR_REFUSALS];

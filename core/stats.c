@@ -67,10 +67,11 @@ void gr_stats(struct gr_stats *stats)
     stats->ended = load(&gri_count_ended);
     sum_threads(stats);
     for (unsigned k = 0; k < GR_SAFEPOINTS; k++) {
-        stats->safepoints[k] = load(&gri_count_safepoints[k]);
         stats->latency_sum_ns[k] = load(&gri_latency_sum[k]);
-        for (unsigned i = 0; i < GR_LATENCY_BUCKETS; i++)
+        for (unsigned i = 0; i < GR_LATENCY_BUCKETS; i++) {
             stats->latency[k][i] = load(&gri_latency[k][i]);
+            stats->safepoints[k] += stats->latency[k][i];
+        }
     }
     for (unsigned i = 0; i < GR_REFUSALS; i++)
         stats->refusals[i] = load(&gri_refused_total[i]);

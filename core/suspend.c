@@ -28,10 +28,12 @@ enum { WAITER_CALLBACK, WAITER_THREAD, WAITER_GOROUTINE };
 enum { FUTEX_ASLEEP = 1, FUTEX_TOLD = 2 };
 
 #define WATCH_NS 2000         /* a poisoned goroutine that calls functions stops within half a microsecond */
+#define RETRY_NS 40000        /* the next try if no signal could be sent */
+#define LOST_NS 5000000       /* if one was sent and nothing was heard of it */
+#define FRESH_NS 10000000     /* a request is asked for quickly so long, then now and then */
 #define THREAD_SPIN_NS 30000  /* a thread watches so long for a signalled stop before it sleeps */
 
 _Atomic(uint64_t) gri_count_suspends, gri_count_timeouts, gri_count_gone, gri_count_resumes;
-_Atomic(uint64_t) gri_count_safepoints[GR_SAFEPOINTS];
 _Atomic(uint64_t) gri_latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];
 _Atomic(uint64_t) gri_latency_sum[GR_SAFEPOINTS];
 
@@ -88,22 +90,23 @@ static enum gr_safepoint safepoint_of(const struct gr_g *g, enum gr_state state)
     return g->stop_kind == GRI_STOP_ASYNC ? GR_SAFEPOINT_ASYNC : GR_SAFEPOINT_SYNC;
 }
 
+/* Bucket 0 also holds those that took no time: the goroutine was stopped already. */
 static void count_stop(const struct gr_hold *hold)
 {
     uint64_t ns = hold->stopped_ns - hold->asked_ns;
     unsigned bucket = ns < 1 ? 0 : 63 - (unsigned)__builtin_clzll(ns);
 
-    count(&gri_count_safepoints[hold->safepoint]);
     count(&gri_latency[hold->safepoint][bucket < GR_LATENCY_BUCKETS ? bucket : GR_LATENCY_BUCKETS - 1]);
-    atomic_fetch_add_explicit(&gri_latency_sum[hold->safepoint], ns, memory_order_relaxed);
+    if (ns > 0)
+        atomic_fetch_add_explicit(&gri_latency_sum[hold->safepoint], ns, memory_order_relaxed);
 }
 
 /* What the record says besides its state; the g is stopped and held by it. */
-static void describe_stop(struct gr_hold *hold, struct gr_g *g, uint64_t w)
+static void describe_stop(struct gr_hold *hold, struct gr_g *g, uint64_t w, uint64_t now_ns)
 {
     hold->stopped_in = gri_word_state(w);
     hold->safepoint = safepoint_of(g, hold->stopped_in);
-    hold->stopped_ns = gr_now_ns();
+    hold->stopped_ns = now_ns;
     count_stop(hold);
 }
 
@@ -149,7 +152,7 @@ void gri_tell(struct gr_g *g)
         if (hold->generation != gri_word_generation(w)) {
             conclude(hold, GR_HOLD_GONE);
         } else {
-            describe_stop(hold, g, w);
+            describe_stop(hold, g, w, gr_now_ns());
             conclude(hold, GR_HOLD_STOPPED);
         }
     }
@@ -190,7 +193,7 @@ static uint32_t settle(struct gr_g *g, struct gr_hold *hold)
         count(&gri_count_gone);
         atomic_store_explicit(&hold->state, GR_HOLD_GONE, memory_order_release);
     } else if (gri_state_stopped(gri_word_state(w))) {
-        describe_stop(hold, g, w);
+        describe_stop(hold, g, w, gr_now_ns());
         atomic_store_explicit(&hold->state, GR_HOLD_STOPPED, memory_order_release);
     } else {
         hold->next = g->waiters;
@@ -241,15 +244,21 @@ static void request(struct gr_g *g)
         gri_poison(m);
 }
 
-/* Still running after the watch: the signal, and the monitor from now on. */
-static void insist(struct gr_g *g)
+/*
+ * Still running after the watch: the signal. If it is refused its handler wakes the monitor, which asks again;
+ * for one that is lost, for the deadline, and where none could be sent, the monitor is told from here.
+ */
+static void insist(struct gr_g *g, uint64_t deadline_ns)
 {
     struct gr_m *m = atomic_load_explicit(&g->m, memory_order_acquire);
     uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
+    uint64_t now = gr_now_ns(), patience = RETRY_NS;
 
-    if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0)
-        gri_send_signal(m, g, false);
-    gri_monitor_poke(40000);
+    if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0 && gri_send_signal(m, g, false))
+        patience = LOST_NS;
+    if (deadline_ns < now + patience)
+        patience = deadline_ns > now ? deadline_ns - now : 0;
+    gri_monitor_poke(patience);
 }
 
 /* GR_HOLD_STOPPED at once, 0 if the request is to go out, or negative errno. */
@@ -268,8 +277,7 @@ static int begin(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, struct 
         return error == -ESRCH ? -EOWNERDEAD : error;
     *out = g;
     if (gri_state_stopped(gri_word_state(held_word))) {
-        describe_stop(hold, g, held_word);
-        hold->stopped_ns = hold->asked_ns;
+        describe_stop(hold, g, held_word, hold->asked_ns);
         atomic_store_explicit(&hold->state, GR_HOLD_STOPPED, memory_order_release);
         return GR_HOLD_STOPPED;
     }
@@ -330,7 +338,7 @@ int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hol
         return GR_HOLD_STOPPED;
     if (state == GR_HOLD_GONE)
         return -EOWNERDEAD;
-    insist(g);
+    insist(g, hold->deadline_ns);
     return GR_HOLD_PENDING;
 }
 
@@ -384,7 +392,7 @@ static struct gr_hold *take_expired(struct gr_g *g, uint64_t now_ns)
     return NULL;
 }
 
-bool gri_pending_visit(struct gr_g *g, uint64_t now_ns)
+bool gri_pending_visit(struct gr_g *g, uint64_t now_ns, bool *fresh)
 {
     struct gr_hold *hold;
     struct gr_m *m;
@@ -400,6 +408,8 @@ bool gri_pending_visit(struct gr_g *g, uint64_t now_ns)
         conclude(hold, GR_HOLD_WITHDRAWN);
     }
     pending = g->waiters != NULL;
+    for (hold = g->waiters; hold; hold = hold->next)
+        *fresh |= hold->asked_ns + FRESH_NS > now_ns;
     if (!pending)
         g->pending_listed = false;
     gri_unlock(&g->wait_lock);
@@ -433,7 +443,7 @@ int gr_hold_wait(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
     state = settle(g, hold);
     if (state != GR_HOLD_PENDING)
         return result_of(hold, state);
-    insist(g);
+    insist(g, hold->deadline_ns);
     state = watch(hold, THREAD_SPIN_NS);
     /* acq_rel; pairs with conclude's exchange: it sees that we sleep, or we see that we were told. */
     if (atomic_compare_exchange_strong_explicit(futex, &zero, FUTEX_ASLEEP, memory_order_acq_rel,
@@ -452,6 +462,7 @@ static struct gri_lock g2g_lock;
 struct g2g {
     struct gr_hold *hold;
     struct gr_g *target;
+    uint64_t deadline_ns; /* the record may be gone when it is wanted */
 };
 
 /* System stack, the caller is WAITING: from here on it may be readied. */
@@ -461,7 +472,7 @@ static bool g2g_commit(struct gr_g *g, void *arg)
 
     if (settle(ask.target, ask.hold) != GR_HOLD_PENDING)
         return false;
-    insist(ask.target);
+    insist(ask.target, ask.deadline_ns);
     return true;
 }
 
@@ -489,7 +500,7 @@ static int g2g_begin(struct gr_g *self, struct gr_hold *hold, uint64_t id, uint6
 int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
 {
     struct gr_g *self = gri_self();
-    struct g2g ask = {hold, NULL};
+    struct g2g ask = {hold, NULL, 0};
     int result;
 
     if (self->nopreempt > 0)
@@ -499,6 +510,7 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
     result = g2g_begin(self, hold, id, timeout_ns, &ask.target);
     if (result != 0)
         return result == GR_HOLD_STOPPED ? 0 : result == -EOWNERDEAD ? -ESRCH : result;
+    ask.deadline_ns = hold->deadline_ns;
     hold->waiter_kind = WAITER_GOROUTINE;
     hold->waiter = self;
     gri_park(GRI_WAIT_SUSPEND, (void *)(uintptr_t)id, g2g_commit, &ask);
