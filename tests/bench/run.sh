@@ -1,7 +1,7 @@
 #!/bin/bash
 # tests/bench/run.sh [quick|full|check] [OUT.jsonl]: our runtime, its peers and the machine's floors in one run.
 #
-#   quick   a minute or two: ours, the floors, Go. Samples divided by 30, three rounds.
+#   quick   a minute or two: ours, the floors, Go. Samples divided by 30, two rounds.
 #   full    every peer that is installed, all samples, three rounds; some 25 minutes.
 #   check   ours and the floors with a few samples each, then: is every metric there? (what ctest runs)
 #
@@ -22,7 +22,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 mode=${1:-quick}
 case $mode in
-quick) divisor=30 rounds=3 default_peers=go default_parts="suspend switch fairness sleep memory http" ;;
+quick) divisor=30 rounds=2 default_peers=go default_parts="suspend switch fairness sleep memory http" ;;
 full)
     divisor=1 rounds=3 default_peers="go erlang node st"
     default_parts="suspend switch fairness sleep memory inspect http"
