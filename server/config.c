@@ -289,6 +289,18 @@ void srv_config_init(struct srv_config *config)
                                   .stack_guard = strdup("auto")};
 }
 
+void srv_config_fini(struct srv_config *config)
+{
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        const struct option *option = &options[i];
+        char **slot = (char **)((char *)config + option->offset);
+        if (option->kind == KIND_STRING)
+            free(*slot);
+        for (size_t k = 0; option->kind == KIND_LIST && k < option->max; k++)
+            free(slot[k]);
+    }
+}
+
 int srv_config_parse(struct srv_config *config, int argc, char *const *argv, char *err,
                      size_t err_bytes)
 {

@@ -32,8 +32,9 @@ struct srv_config {
     bool version, help;
 };
 
-/* Defaults. The struct's strings live as long as the process. */
+/* Defaults. */
 void srv_config_init(struct srv_config *config);
+void srv_config_fini(struct srv_config *config);
 /* 0, or -EINVAL or -ENOMEM with a sentence in err. */
 int srv_config_parse(struct srv_config *config, int argc, char *const *argv, char *err,
                      size_t err_bytes);

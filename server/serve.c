@@ -65,6 +65,8 @@ int gr_serve(const struct gr_serve_opts *opts, char *err, size_t err_bytes)
         return 0; /* the server is the loop thread's from here on */
 fail:
     atomic_store_explicit(&served, 0, memory_order_relaxed);
+    if (server)
+        srv_config_fini(&server->config);
     free(server);
     return result;
 }

@@ -14,20 +14,28 @@
 
 #include "config.h"
 
-static int parse(struct srv_config *config, char *err, char **arguments)
+static struct srv_config config; /* of the last parse */
+
+static int parse(char *err, char **arguments)
 {
     int count = 0;
     while (arguments[count])
         count++;
-    srv_config_init(config);
-    return srv_config_parse(config, count, arguments, err, 512);
+    srv_config_fini(&config); /* of the parse before; all zeroes at first */
+    srv_config_init(&config);
+    return srv_config_parse(&config, count, arguments, err, 512);
 }
 
-#define PARSE(...) parse(&config, err, (char *[]){"graspd", __VA_ARGS__, NULL})
+static int forget(void **state)
+{
+    srv_config_fini(&config);
+    return 0;
+}
+
+#define PARSE(...) parse(err, (char *[]){"graspd", __VA_ARGS__, NULL})
 
 static void flags_take_their_value_in_both_forms(void **state)
 {
-    struct srv_config config;
     char err[512] = "";
     assert_int_equal(PARSE("--procs", "3", "--drain-seconds=7", "--listen", "a:1", "--listen=b:2",
                            "--async-preempt=off", "--nice=off", "--no-auth", "--unix-mode", "0660"),
@@ -44,7 +52,6 @@ static void flags_take_their_value_in_both_forms(void **state)
 
 static void the_runtime_gets_what_the_flags_say(void **state)
 {
-    struct srv_config config;
     struct gr_options options;
     char err[512] = "";
     assert_int_equal(PARSE("--unguarded-stacks", "--time-slice-us=500", "--async-preempt", "off"),
@@ -79,9 +86,8 @@ static void wrong_flags_are_named(void **state)
         {{"graspd", "--config", "/nonexistent/file", NULL}, "/nonexistent/file"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct srv_config config;
         char err[512] = "";
-        int result = parse(&config, err, (char **)rows[i].arguments);
+        int result = parse(err, (char **)rows[i].arguments);
         if (result == 0 || !strstr(err, rows[i].says))
             fail_msg("%s: \"%s\" does not say \"%s\"", rows[i].arguments[1], err, rows[i].says);
     }
@@ -100,7 +106,6 @@ static char *write_file(const char *text)
 
 static void a_flag_beats_the_file(void **state)
 {
-    struct srv_config config;
     char err[512] = "";
     char *path = write_file("{\"procs\":2,\"drain-seconds\":3,\"listen\":[\"a:1\"],\"nice\":false,"
                             "\"no-auth\":true,\"unix-mode\":\"0660\"}");
@@ -126,7 +131,6 @@ static void wrong_files_are_refused(void **state)
         {"{\"procs\":1,\"procs\":2}", "line 1"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct srv_config config;
         char err[512] = "";
         char *path = write_file(rows[i][0]);
         assert_int_not_equal(PARSE("--config", path), 0);
@@ -145,5 +149,5 @@ int main(void)
         cmocka_unit_test(a_flag_beats_the_file),
         cmocka_unit_test(wrong_files_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, forget);
 }
