@@ -48,6 +48,20 @@ static void copy_registers(const struct gr_g *g, enum gr_state state, struct gr_
     }
 }
 
+/* A stack under AddressSanitizer is full of red zones, and its memcpy looks at them. */
+#if defined(__SANITIZE_ADDRESS__)
+__attribute__((no_sanitize("address"))) static void copy_words(void *to, const void *from, size_t bytes)
+{
+    volatile uint64_t *out = to;
+    const uint64_t *in = from;
+
+    for (size_t i = 0; i < bytes / 8; i++)
+        out[i] = in[i];
+}
+#else
+#define copy_words memcpy
+#endif
+
 /* The stack from SP (less the red zone) up, as far as there is room. */
 static void copy_stack(const struct gr_g *g, struct gr_copy *copy)
 {
@@ -61,8 +75,8 @@ static void copy_stack(const struct gr_g *g, struct gr_copy *copy)
     copy->copied_bytes = copy->stack_hi > from ? copy->stack_hi - from : 0;
     copy->truncated = copy->copied_bytes > copy->stack_capacity;
     if (copy->truncated)
-        copy->copied_bytes = copy->stack_capacity;
-    memcpy(copy->stack, (const void *)from, copy->copied_bytes);
+        copy->copied_bytes = copy->stack_capacity & ~(size_t)7;
+    copy_words(copy->stack, (const void *)from, copy->copied_bytes);
 }
 
 static void restore_return_addresses(const struct gr_g *g, struct gr_copy *copy)

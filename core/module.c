@@ -148,6 +148,20 @@ static int find_mapping(struct gri_module *module, const struct gri_elf *elf, ch
     return 0;
 }
 
+/* The section of GR_NOPREEMPT functions is the module's code too, though it is no safe-point: beside .text. */
+static int publish_ranges(struct gri_module *module, const struct gri_module_meta *meta,
+                          const struct gri_text_list *safe)
+{
+    uint64_t lo = module->info.text_lo, hi = module->info.text_hi;
+    uint64_t nopreempt_lo = (uint64_t)meta->nopreempt_begin, nopreempt_hi = (uint64_t)meta->nopreempt_end;
+
+    if (nopreempt_lo < nopreempt_hi) {
+        lo = nopreempt_lo < lo ? nopreempt_lo : lo;
+        hi = nopreempt_hi > hi ? nopreempt_hi : hi;
+    }
+    return gri_text_publish(module, lo, hi, safe);
+}
+
 /* Where the module may be stopped: unwindable text, without entry checks and GR_NOPREEMPT
  * functions. */
 static int publish_text(struct gri_module *module, const struct gri_elf *elf, char *err)
@@ -172,7 +186,7 @@ static int publish_text(struct gri_module *module, const struct gri_elf *elf, ch
     if (result == 0 && !gri_text_list_subtract(&safe, &code, &holes))
         result = -ENOMEM;
     if (result == 0)
-        result = gri_text_publish(module, module->info.text_lo, module->info.text_hi, &safe);
+        result = publish_ranges(module, meta, &safe);
     gri_text_list_fini(&code);
     gri_text_list_fini(&holes);
     gri_text_list_fini(&safe);

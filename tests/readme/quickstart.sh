@@ -38,7 +38,7 @@ for command in "${commands[@]}"; do
     all+=$output$'\n'
 done
 [ ${#counts[@]} = 5 ] || fail "the counter is read ${#counts[@]} times, not 5"
-[ "${counts[1]}" -gt "${counts[0]}" ] || fail "the counter does not move before the suspend"
+[ "${counts[2]}" -gt "${counts[0]}" ] || fail "the counter does not move before the suspend"
 [ "${counts[3]}" = "${counts[2]}" ] || fail "the counter moves while the goroutine is held"
 # The resume is answered before the goroutine has run again.
 for _ in $(seq 1000); do
