@@ -179,7 +179,7 @@ void api_call_finish(struct api_call *call, bool delivered);
 void api_problem_write(struct api_buf *buf, int status, const char *code, const char *detail);
 const char *api_status_text(int status);
 
-/* Unsigned and case-blind. NULL if absent. */
+/* The name is case-blind. NULL if absent. */
 const char *api_request_header(const struct api_request *request, const char *name);
 
 #endif

@@ -9,8 +9,10 @@
 #include <string.h>
 #include <strings.h>
 
-#define LINE_BYTES_MAX      (API_URI_BYTES_MAX + 64) /* of the request line: method, target, version */
-#define BODY_WIRE_BYTES_MAX (8 * API_BODY_BYTES_MAX) /* with the framing of tiny chunks */
+/* Of the request line: method, target, version. */
+#define LINE_BYTES_MAX (API_URI_BYTES_MAX + 64)
+/* With the framing of tiny chunks. */
+#define BODY_WIRE_BYTES_MAX (8 * API_BODY_BYTES_MAX)
 
 static int fail(struct srv_parser *p, int status, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -259,6 +259,17 @@ static void a_client_that_reads_nothing_does_not_grow_the_server(void **state)
     close(other);
 }
 
+static void a_request_that_never_ends_is_answered_and_closed(void **state)
+{
+    int fd = connect_to_server(), other = connect_to_server();
+    send_text(fd, "GET /healthz HTTP/1.1\r\nHost:");
+    assert_int_equal(read_answer(fd, false).status, 408); /* ten seconds later */
+    assert_closed(fd, "slow headers");
+    assert_kept(other, "one that is idle for no longer than that");
+    close(fd);
+    close(other);
+}
+
 static int start_server(void **state)
 {
     char err[256] = "", path[128];
@@ -292,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_half_closed_client_gets_its_answers),
         cmocka_unit_test(the_longest_idle_connection_makes_room),
         cmocka_unit_test(a_client_that_reads_nothing_does_not_grow_the_server),
+        cmocka_unit_test(a_request_that_never_ends_is_answered_and_closed),
     };
     return cmocka_run_group_tests(tests, start_server, remove_socket);
 }
