@@ -149,12 +149,17 @@ int gri_wrap_wait(struct gr_g *g, int fd, int events, int option, uint64_t *dead
     return result == -ETIMEDOUT ? -EAGAIN : result;
 }
 
-bool gri_wrap_is_file(int fd)
+enum gri_wrap_sort gri_wrap_sort(int fd)
 {
     struct stat st;
 
-    return fstat(fd, &st) == 0 &&
-           (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode));
+    /* The kernel's call and not libc's, which goes the longer way of newfstatat. */
+    if (GRI_RAW(SYS_fstat, fd, (long)&st) < 0)
+        return GRI_SORT_NONE;
+    if (S_ISSOCK(st.st_mode))
+        return GRI_SORT_SOCKET;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) ? GRI_SORT_FILE
+                                                                             : GRI_SORT_STREAM;
 }
 
 int gri_wrap_poll_now(int fd, int events)

@@ -106,8 +106,14 @@ int gri_wrap_wait(struct gr_g *g, int fd, int events, int option, uint64_t *dead
 /* poll(2) of one fd that does not wait: its revents, or -errno. */
 int gri_wrap_poll_now(int fd, int events);
 
-/* Regular files, directories, disks: always ready, as poll has it. */
-bool gri_wrap_is_file(int fd);
+/* How a descriptor can be waited for. */
+enum gri_wrap_sort {
+    GRI_SORT_NONE,   /* not open */
+    GRI_SORT_FILE,   /* regular files, directories, disks: always ready, as poll has it */
+    GRI_SORT_SOCKET, /* may be tried with MSG_DONTWAIT */
+    GRI_SORT_STREAM, /* pipes, terminals, eventfds and the like: can be polled */
+};
+enum gri_wrap_sort gri_wrap_sort(int fd);
 
 /* ---- Call-backs of libc into a module -------------------------------------------------------- */
 
@@ -126,7 +132,7 @@ void gri_wrap_callback_end(struct gri_callback *callback);
 /* As read and write with several buffers; the caller is g. C results. */
 ssize_t gri_wrap_read_vector(struct gr_g *g, int fd, const struct iovec *iov, int count);
 ssize_t gri_wrap_write_vector(struct gr_g *g, int fd, const struct iovec *iov, int count);
-/* recv and send without flags on what may not be a socket: kernel results; -ENOTSOCK. */
+/* recv and send without flags: kernel results. */
 long gri_wrap_socket_read(struct gr_g *g, int fd, const struct iovec *iov, int count);
 long gri_wrap_socket_write(struct gr_g *g, int fd, const struct iovec *iov, int count);
 size_t gri_wrap_iov_bytes(const struct iovec *iov, int count);

@@ -1,11 +1,11 @@
 /*
  * wrap_io.c: read, write and the other calls on descriptors.
  *
- * A descriptor is one of three sorts, found out by trying: a socket (wrap_socket.c), something that
- * can be polled (pipe, terminal, eventfd), or a file. The first two park the goroutine where they
- * would block; a file is a system call, since the disk cannot be polled. Nothing is remembered
- * about a descriptor: the module, or a library below it, may close and reuse the number at any
- * time.
+ * A descriptor is one of three sorts, asked of the kernel each time: a socket (wrap_socket.c),
+ * something that can be polled (pipe, terminal, eventfd), or a file. The first two park the
+ * goroutine where they would block; a file is a system call, since the disk cannot be polled.
+ * Nothing is remembered about a descriptor: the module, or a library below it, may close and reuse
+ * the number at any time.
  *
  * Invariants: wrap.h. No locks, no state.
  */
@@ -47,53 +47,62 @@ static int await_stream(struct gr_g *g, int fd, int events)
 
 /* ---- Reading and writing --------------------------------------------------------------------- */
 
+/*
+ * Tries without waiting. Pipes can do that since Linux 6.4; terminals and others say -EOPNOTSUPP,
+ * and then poll tells whether the plain call would wait.
+ */
+static long read_stream(struct gr_g *g, int fd, const struct iovec *iov, int count)
+{
+    long result = GRI_RAW(SYS_preadv2, fd, (long)iov, count, -1, -1, RWF_NOWAIT);
+
+    if (result != -EAGAIN && result != -EOPNOTSUPP)
+        return result;
+    result = await_stream(g, fd, POLLIN);
+    return result < 0 ? result : GRI_SYS_LIKELY(g, SYS_readv, fd, (long)iov, count);
+}
+
 ssize_t gri_wrap_read_vector(struct gr_g *g, int fd, const struct iovec *iov, int count)
 {
-    long result = -ENOTSOCK;
-
-    if (gri_wrap_iov_bytes(iov, count) > 0)
-        result = gri_wrap_socket_read(g, fd, iov, count);
-    if (result != -ENOTSOCK)
-        return gri_wrap_result(result);
-    if (!gri_wrap_is_file(fd)) {
-        result = await_stream(g, fd, POLLIN);
-        if (result == 0)
-            result = GRI_SYS_LIKELY(g, SYS_readv, fd, (long)iov, count);
-        return gri_wrap_result(result);
+    switch (gri_wrap_iov_bytes(iov, count) > 0 ? gri_wrap_sort(fd) : GRI_SORT_FILE) {
+    case GRI_SORT_SOCKET:
+        return gri_wrap_result(gri_wrap_socket_read(g, fd, iov, count));
+    case GRI_SORT_STREAM:
+        return gri_wrap_result(read_stream(g, fd, iov, count));
+    default:
+        return gri_wrap_result(GRI_SYS_READY(g, SYS_readv, fd, (long)iov, count));
     }
-    if (count == 1)
-        return gri_wrap_result(
-            GRI_SYS_READY(g, SYS_read, fd, (long)iov->iov_base, (long)iov->iov_len));
-    return gri_wrap_result(GRI_SYS_READY(g, SYS_readv, fd, (long)iov, count));
 }
 
 /* A write to a pipe may need more room than there is now, so it stays cancellable unless it is sure
  * to fit. */
 static long write_stream(struct gr_g *g, int fd, const struct iovec *iov, int count)
 {
-    long result = await_stream(g, fd, POLLOUT);
+    size_t bytes = gri_wrap_iov_bytes(iov, count);
+    long result = -EOPNOTSUPP;
 
+    /* What fits is written whole or not at all up to PIPE_BUF; more could be cut. */
+    if (bytes <= PIPE_BUF)
+        result = GRI_RAW(SYS_pwritev2, fd, (long)iov, count, -1, -1, RWF_NOWAIT);
+    if (result != -EAGAIN && result != -EOPNOTSUPP)
+        return result;
+    result = await_stream(g, fd, POLLOUT);
     if (result < 0)
         return result;
-    if (gri_wrap_iov_bytes(iov, count) <= PIPE_BUF)
+    if (bytes <= PIPE_BUF)
         return GRI_SYS_LIKELY(g, SYS_writev, fd, (long)iov, count);
     return GRI_SYS(g, SYS_writev, fd, (long)iov, count);
 }
 
 ssize_t gri_wrap_write_vector(struct gr_g *g, int fd, const struct iovec *iov, int count)
 {
-    long result = -ENOTSOCK;
-
-    if (gri_wrap_iov_bytes(iov, count) > 0)
-        result = gri_wrap_socket_write(g, fd, iov, count);
-    if (result != -ENOTSOCK)
-        return gri_wrap_result(result);
-    if (!gri_wrap_is_file(fd))
+    switch (gri_wrap_iov_bytes(iov, count) > 0 ? gri_wrap_sort(fd) : GRI_SORT_FILE) {
+    case GRI_SORT_SOCKET:
+        return gri_wrap_result(gri_wrap_socket_write(g, fd, iov, count));
+    case GRI_SORT_STREAM:
         return gri_wrap_result(write_stream(g, fd, iov, count));
-    if (count == 1)
-        return gri_wrap_result(
-            GRI_SYS_READY(g, SYS_write, fd, (long)iov->iov_base, (long)iov->iov_len));
-    return gri_wrap_result(GRI_SYS_READY(g, SYS_writev, fd, (long)iov, count));
+    default:
+        return gri_wrap_result(GRI_SYS_READY(g, SYS_writev, fd, (long)iov, count));
+    }
 }
 
 static ssize_t wrap_read(int fd, void *buf, size_t bytes)
@@ -372,9 +381,9 @@ static int wrap_ioctl(int fd, unsigned long request, ...)
 /* Kernel copies: waits for each side that can be polled, then copies as one system call. */
 static int await_both(struct gr_g *g, int in, int out)
 {
-    int result = gri_wrap_is_file(in) ? 0 : await_stream(g, in, POLLIN);
+    int result = gri_wrap_sort(in) == GRI_SORT_FILE ? 0 : await_stream(g, in, POLLIN);
 
-    if (result == 0 && !gri_wrap_is_file(out))
+    if (result == 0 && gri_wrap_sort(out) != GRI_SORT_FILE)
         result = await_stream(g, out, POLLOUT);
     return result;
 }
@@ -414,7 +423,7 @@ static ssize_t wrap_sendfile(int out, int in, off_t *at, size_t bytes)
 
     if (!g)
         return sendfile(out, in, at, bytes);
-    wait = gri_wrap_is_file(out) ? 0 : await_stream(g, out, POLLOUT);
+    wait = gri_wrap_sort(out) == GRI_SORT_FILE ? 0 : await_stream(g, out, POLLOUT);
     if (wait < 0)
         return gri_wrap_result(wait);
     return gri_wrap_result(GRI_SYS(g, SYS_sendfile, out, in, (long)at, (long)bytes));

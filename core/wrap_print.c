@@ -41,7 +41,10 @@ static size_t room(const FILE *f)
                : 0;
 }
 
-/* Takes the FILE's lock if that needs no wait and `bytes` fit into its buffer. */
+/*
+ * Needs no gri_wrap_enter before it: nothing in here blocks, and the stub has handed errno to libc.
+ * Takes the FILE's lock if that needs no wait and `bytes` fit into its buffer.
+ */
 static bool begin_buffered(FILE *f, size_t bytes)
 {
     if (ftrylockfile(f) != 0)
@@ -77,10 +80,14 @@ static int await_output(struct gr_g *g, FILE *f)
 
 /* ---- printf ---------------------------------------------------------------------------------- */
 
-static int print_with_handlers(struct gr_g *g, FILE *f, int flag, const char *fmt, va_list args)
+static int print_with_handlers(FILE *f, int flag, const char *fmt, va_list args)
 {
+    struct gr_g *g = gri_self();
     int result;
 
+    if (!g)
+        return __vfprintf_chk(f, flag, fmt, args);
+    gri_errno_to_libc();
     gri_pin(g);
     gr_nopreempt_begin();
     result = __vfprintf_chk(f, flag, fmt, args);
@@ -91,17 +98,15 @@ static int print_with_handlers(struct gr_g *g, FILE *f, int flag, const char *fm
 
 static int print(FILE *f, int flag, const char *fmt, va_list args)
 {
-    struct gr_g *g = gri_wrap_enter();
+    struct gr_g *g;
     char text[TEXT_BYTES];
     va_list copy;
     int length;
 
-    if (!g)
-        return __vfprintf_chk(f, flag, fmt, args);
     /* relaxed: whoever registered a handler and prints with it is the same goroutine or was
      * synchronised with it. */
     if (atomic_load_explicit(&gri_wrap_printf_handlers, memory_order_relaxed))
-        return print_with_handlers(g, f, flag, fmt, args);
+        return print_with_handlers(f, flag, fmt, args);
     /* Without the lock this is a guess: is it worth formatting here? begin_buffered decides. */
     if (room(f) > 0) {
         va_copy(copy, args);
@@ -113,6 +118,7 @@ static int print(FILE *f, int flag, const char *fmt, va_list args)
             return length;
         }
     }
+    g = gri_wrap_enter();
     if (await_output(g, f) < 0)
         return -1;
     return GRI_WRAP_BLOCK(g, __vfprintf_chk(f, flag, fmt, args));
@@ -270,7 +276,7 @@ static int wrap___fwprintf_chk(FILE *f, int flag, const wchar_t *fmt, ...)
 
 static size_t wrap_fwrite(const void *from, size_t size, size_t count, FILE *f)
 {
-    struct gr_g *g = gri_wrap_enter();
+    struct gr_g *g;
     size_t bytes;
 
     if (!__builtin_mul_overflow(size, count, &bytes) && begin_buffered(f, bytes)) {
@@ -279,6 +285,7 @@ static size_t wrap_fwrite(const void *from, size_t size, size_t count, FILE *f)
         funlockfile(f);
         return done;
     }
+    g = gri_wrap_enter();
     if (await_output(g, f) < 0)
         return 0;
     return GRI_WRAP_BLOCK(g, fwrite(from, size, count, f));
@@ -286,7 +293,7 @@ static size_t wrap_fwrite(const void *from, size_t size, size_t count, FILE *f)
 
 static int wrap_fputs(const char *s, FILE *f)
 {
-    struct gr_g *g = gri_wrap_enter();
+    struct gr_g *g;
 
     if (begin_buffered(f, strlen(s))) {
         int result = fputs_unlocked(s, f);
@@ -294,6 +301,7 @@ static int wrap_fputs(const char *s, FILE *f)
         funlockfile(f);
         return result;
     }
+    g = gri_wrap_enter();
     if (await_output(g, f) < 0)
         return EOF;
     return GRI_WRAP_BLOCK(g, fputs(s, f));
@@ -301,7 +309,7 @@ static int wrap_fputs(const char *s, FILE *f)
 
 static int wrap_puts(const char *s)
 {
-    struct gr_g *g = gri_wrap_enter();
+    struct gr_g *g;
 
     if (begin_buffered(stdout, strlen(s) + 1)) {
         int result = fputs_unlocked(s, stdout);
@@ -311,6 +319,7 @@ static int wrap_puts(const char *s)
         funlockfile(stdout);
         return result;
     }
+    g = gri_wrap_enter();
     if (await_output(g, stdout) < 0)
         return EOF;
     return GRI_WRAP_BLOCK(g, puts(s));
@@ -318,7 +327,7 @@ static int wrap_puts(const char *s)
 
 static int wrap_fputc(int c, FILE *f)
 {
-    struct gr_g *g = gri_wrap_enter();
+    struct gr_g *g;
 
     if (begin_buffered(f, 1)) {
         int result = putc_unlocked(c, f);
@@ -326,6 +335,7 @@ static int wrap_fputc(int c, FILE *f)
         funlockfile(f);
         return result;
     }
+    g = gri_wrap_enter();
     if (await_output(g, f) < 0)
         return EOF;
     return GRI_WRAP_BLOCK(g, fputc(c, f));

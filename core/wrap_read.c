@@ -92,10 +92,12 @@ static bool refill(struct gr_g *g, FILE *f)
 
 /* ---- Characters ------------------------------------------------------------------------------ */
 
-static int get_character(struct gr_g *g, FILE *f)
+static int wrap_fgetc(FILE *f)
 {
+    struct gr_g *g;
     int c = EOF;
 
+    /* What is in the buffer needs no goroutine. */
     if (ftrylockfile(f) == 0) {
         bool ready = buffered(f) > 0;
 
@@ -105,19 +107,15 @@ static int get_character(struct gr_g *g, FILE *f)
         if (ready)
             return c;
     }
+    g = gri_wrap_enter();
+    if (!g)
+        return fgetc(f);
     if (begin(g, f) < 0)
         return EOF;
     if (refill(g, f))
         c = getc_unlocked(f);
     end(g, f);
     return c;
-}
-
-static int wrap_fgetc(FILE *f)
-{
-    struct gr_g *g = gri_wrap_enter();
-
-    return g ? get_character(g, f) : fgetc(f);
 }
 
 static int wrap_getchar(void)
@@ -313,7 +311,7 @@ static size_t wrap_fread(void *to, size_t size, size_t count, FILE *f)
     if (begin(g, f) < 0)
         return 0;
     /* Large reads of what is always ready go past the buffer; libc knows how. */
-    if (f->_fileno >= 0 && bytes > buffered(f) && gri_wrap_is_file(f->_fileno))
+    if (f->_fileno >= 0 && bytes > buffered(f) && gri_wrap_sort(f->_fileno) == GRI_SORT_FILE)
         done = GRI_WRAP_BLOCK(g, fread_unlocked(to, 1, bytes, f));
     else
         done = take(g, f, to, bytes, -1);

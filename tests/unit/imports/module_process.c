@@ -70,6 +70,23 @@ static int fork_child_is_plain(const char *args)
 }
 GR_ENTRY("fork_child_is_plain", fork_child_is_plain, "the child of a goroutine is plain C");
 
+static int fork_child_must_not_return(const char *args)
+{
+    int status;
+    pid_t pid;
+
+    (void)args;
+    pid = fork();
+    if (pid == 0)
+        return 0;
+    CHECK(pid > 0);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 127);
+    return 0;
+}
+GR_ENTRY("fork_child_must_not_return", fork_child_must_not_return,
+         "a child that goes on as goroutine");
+
 static int commands(const char *args)
 {
     char line[32];

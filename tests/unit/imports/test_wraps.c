@@ -212,6 +212,7 @@ int main(int argc, char **argv)
         ENTRY(call_backs),
         ENTRY(vfork_is_fork),
         ENTRY(fork_child_is_plain),
+        ENTRY(fork_child_must_not_return),
         ENTRY(commands),
         ENTRY(signals),
         ENTRY(raw_system_calls),
