@@ -28,14 +28,37 @@ static bool take(struct cursor *c, char wanted)
     return true;
 }
 
-static bool hex4(struct cursor *c)
+/* Four hexadecimal digits; -1: not so. */
+static int hex4(struct cursor *c)
 {
+    int value = 0;
+
     for (int i = 0; i < 4; i++) {
-        if (c->at >= c->end || !*c->at || !strchr("0123456789abcdefABCDEF", *c->at))
-            return false;
+        static const char digits[] = "0123456789abcdefABCDEF";
+        const char *digit = c->at < c->end && *c->at ? strchr(digits, *c->at) : NULL;
+
+        if (!digit)
+            return -1;
+        value = value * 16 + (int)(digit - digits < 16 ? digit - digits : digit - digits - 6);
         c->at++;
     }
-    return true;
+    return value;
+}
+
+/* After \u: one code unit, or a pair of surrogates. No NUL: JSON libraries in C refuse it. */
+static bool code_point(struct cursor *c)
+{
+    int unit = hex4(c);
+
+    if (unit <= 0 || (unit >= 0xdc00 && unit <= 0xdfff))
+        return false;
+    if (unit < 0xd800 || unit > 0xdbff)
+        return true;
+    if (c->end - c->at < 2 || c->at[0] != '\\' || c->at[1] != 'u')
+        return false;
+    c->at += 2;
+    unit = hex4(c);
+    return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
 static bool utf8_tail(struct cursor *c, unsigned char lead)
@@ -45,6 +68,12 @@ static bool utf8_tail(struct cursor *c, unsigned char lead)
                : lead >= 0xc2 && lead < 0xe0 ? 1
                                              : -1;
 
+    unsigned char second = c->at < c->end ? (unsigned char)*c->at : 0;
+
+    /* Overlong forms, surrogates, and what lies above U+10FFFF (RFC 3629). */
+    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||
+        (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f))
+        return false;
     for (; more > 0; more--) {
         if (c->at >= c->end || ((unsigned char)*c->at & 0xc0) != 0x80)
             return false;
@@ -68,7 +97,7 @@ static bool string(struct cursor *c)
             continue;
         if (c->at >= c->end || !*c->at || !strchr("\"\\/bfnrtu", *c->at))
             return false;
-        if (*c->at++ == 'u' && !hex4(c))
+        if (*c->at++ == 'u' && !code_point(c))
             return false;
     }
     return false;

@@ -28,7 +28,8 @@
 static struct gr_g *block[BLOCKS_MAX];
 static _Atomic(uint32_t) block_count;
 static struct gri_lock block_lock;
-static struct gr_g *free_list; /* block_lock */
+static struct gr_g *free_list; /* block_lock; each with a stack of the usual size */
+static struct gr_g *free_bare; /* block_lock; without a stack: they had a large one */
 static uint32_t block_used = BLOCK_SLOTS;
 
 static struct bucket {
@@ -86,6 +87,20 @@ static struct gr_g *new_slot(void)
     return g;
 }
 
+static struct gr_g *take_bare_slot(void)
+{
+    struct gr_g *g;
+
+    gri_lock(&block_lock);
+    g = free_bare;
+    if (g)
+        free_bare = g->queue_next;
+    else
+        g = new_slot();
+    gri_unlock(&block_lock);
+    return g;
+}
+
 static struct gr_g *take_slot(void)
 {
     struct gr_m *m = gri_m();
@@ -110,15 +125,20 @@ static struct gr_g *take_slot(void)
 
 static void give_slot(struct gr_p *p, struct gr_g *g)
 {
-    if (p && p->free_count < LOCAL_FREE_MAX) {
+    if (p && g->stack.hi && p->free_count < LOCAL_FREE_MAX) {
         g->queue_next = p->free_list;
         p->free_list = g;
         p->free_count++;
         return;
     }
     gri_lock(&block_lock);
-    g->queue_next = free_list;
-    free_list = g;
+    if (g->stack.hi) {
+        g->queue_next = free_list;
+        free_list = g;
+    } else {
+        g->queue_next = free_bare;
+        free_bare = g;
+    }
     gri_unlock(&block_lock);
 }
 
@@ -133,14 +153,10 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
         *error = -EAGAIN;
         return NULL;
     }
-    g = take_slot();
+    if (stack_bytes == gri_stack_default_bytes())
+        stack_bytes = 0;
+    g = stack_bytes ? take_bare_slot() : take_slot();
     *error = -ENOMEM;
-    if (g && g->stack.hi && stack_bytes) { /* it has one of the usual size; another is wanted */
-        give_slot(NULL, g);
-        gri_lock(&block_lock);
-        g = new_slot();
-        gri_unlock(&block_lock);
-    }
     if (!g || (!g->stack.hi && gri_stack_alloc(&g->stack, stack_bytes) != 0)) {
         if (g)
             give_slot(NULL, g);

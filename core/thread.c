@@ -196,7 +196,7 @@ static void stop_claiming(bool spinning)
         return;
     atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
     /* The monitor looks at the global queue until it is empty; local ones have owners that run. */
-    gri_monitor_poke(0);
+    gri_monitor_poke(THREAD_RETRY_NS);
 }
 
 /* No thread could be had for p: its queue goes to the global one, and the monitor tries again. */
@@ -209,8 +209,10 @@ static void start_failed(struct gr_p *p, bool spinning)
         gri_global_push_all(g, g, 1);
     }
     gri_processor_idle_put(p);
-    stop_claiming(spinning);
-    gri_monitor_poke(THREAD_RETRY_NS);
+    if (spinning)
+        stop_claiming(true);
+    else
+        gri_monitor_poke(THREAD_RETRY_NS);
 }
 
 void gri_thread_start(struct gr_p *p, bool spinning)

@@ -184,7 +184,8 @@ typedef struct gr_suspension {
  * Stops goroutine `id` at a safe-point and keeps it stopped until gr_resume. From a goroutine it parks the
  * caller; from a thread it blocks it. timeout_ns 0: only if it is stopped already.
  * -ESRCH: no such goroutine, or it ended first; -ETIMEDOUT (withdrawn); -EOVERFLOW: too many holds;
- * -ECANCELED; -EDEADLK: the caller itself. -ENOMEM. Panics if the caller is in a no-preempt section.
+ * -EDEADLK: the caller itself; -ENOMEM. Waiting here ends with the stop or the time-out, not by cancellation.
+ * Panics if the caller is in a no-preempt section.
  */
 int gr_suspend(uint64_t id, uint64_t timeout_ns, gr_suspension *out);
 /* -EINVAL: not a hold, or released already; nothing changes then. From anywhere; never blocks. */
