@@ -36,7 +36,7 @@ static const char *changed_copy(const char *from, size_t offset, const void *byt
     fclose(in);
     assert_true(offset + count <= size);
     memcpy(all + offset, bytes, count);
-    strcpy(path, "/tmp/grasp-loader-XXXXXX.so");
+    strcpy(path, P_tmpdir "/grasp-loader-XXXXXX.so");
     fd = mkstemps(path, 3);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, all, size), (ssize_t)size);
