@@ -20,6 +20,7 @@ import time
 import traceback
 
 HANG_SECONDS = 30
+SANITIZER_MARKS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -158,11 +159,14 @@ class Daemon:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(HANG_SECONDS)
-        if failure[0]:
-            print(f"--- graspd's log\n{self.log()}---", file=sys.stderr)
+        log = self.log()
+        found = [mark for mark in SANITIZER_MARKS if mark in log]
+        if failure[0] or found:
+            print(f"--- graspd's log\n{log}---", file=sys.stderr)
         self.stderr.close()
         self.process.stdout.close()
         shutil.rmtree(self.dir)
+        assert not found or failure[0], f"a sanitizer reported: {found}"
 
 
 def until(condition, what):
