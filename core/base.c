@@ -93,8 +93,8 @@ void gri_unlock_slow(struct gri_lock *lock)
 const char *gr_state_name(enum gr_state state)
 {
     static const char *const names[GR_STATES] = {
-        [GR_IDLE] = "runnable",     [GR_RUNNABLE] = "runnable",  [GR_RUNNING] = "running",
-        [GR_SYSCALL] = "syscall",   [GR_WAITING] = "waiting",    [GR_COPYSTACK] = "waiting",
+        [GR_IDLE] = "runnable",           [GR_RUNNABLE] = "runnable",   [GR_RUNNING] = "running",
+        [GR_SYSCALL] = "syscall",         [GR_WAITING] = "waiting",     [GR_COPYSTACK] = "waiting",
         [GR_COPYSTACK_WOKEN] = "waiting", [GR_PREEMPTED] = "preempted", [GR_DEAD] = "dead"};
 
     return (unsigned)state < GR_STATES ? names[state] : "unknown";
@@ -109,11 +109,14 @@ const char *gr_safepoint_name(enum gr_safepoint kind)
 
 const char *gr_refusal_name(enum gr_refusal reason)
 {
-    static const char *const names[GR_REFUSALS] = {
-        [GR_REFUSED_NOT_RUNNING] = "not-running", [GR_REFUSED_NOPREEMPT] = "no-preempt",
-        [GR_REFUSED_STACK] = "stack",             [GR_REFUSED_RUNTIME] = "runtime",
-        [GR_REFUSED_LIBC] = "libc",               [GR_REFUSED_UNSAFE_POINT] = "unsafe-point",
-        [GR_REFUSED_OFF] = "async-off",           [GR_REFUSED_BLOCKED] = "blocked-in-kernel"};
+    static const char *const names[GR_REFUSALS] = {[GR_REFUSED_NOT_RUNNING] = "not-running",
+                                                   [GR_REFUSED_NOPREEMPT] = "no-preempt",
+                                                   [GR_REFUSED_STACK] = "stack",
+                                                   [GR_REFUSED_RUNTIME] = "runtime",
+                                                   [GR_REFUSED_LIBC] = "libc",
+                                                   [GR_REFUSED_UNSAFE_POINT] = "unsafe-point",
+                                                   [GR_REFUSED_OFF] = "async-off",
+                                                   [GR_REFUSED_BLOCKED] = "blocked-in-kernel"};
 
     return (unsigned)reason < GR_REFUSALS ? names[reason] : "unknown";
 }

@@ -12,19 +12,19 @@
 #include <stdint.h>
 
 #define GRI_NOTE_SECTION ".note.grasp"
-#define GRI_NOTE_NAME "Grasp"
-#define GRI_NOTE_OBJECT 1
-#define GRI_NOTE_MODULE 2
+#define GRI_NOTE_NAME    "Grasp"
+#define GRI_NOTE_OBJECT  1
+#define GRI_NOTE_MODULE  2
 
 #define GRI_MODULE_REWRITTEN 1u
-#define GRI_MODULE_PROGRAM 2u /* an executable, not a shared object */
-#define GRI_MODULE_ASM_OK 4u  /* linked with --asm-ok */
+#define GRI_MODULE_PROGRAM   2u /* an executable, not a shared object */
+#define GRI_MODULE_ASM_OK    4u /* linked with --asm-ok */
 
 struct gri_module_note {
     uint32_t abi;
     uint32_t flags;
-    uint64_t entry_checks;            /* entries in __patchable_function_entries */
-    uint64_t text_lo, text_hi;        /* virtual addresses in the file: .text */
+    uint64_t entry_checks;               /* entries in __patchable_function_entries */
+    uint64_t text_lo, text_hi;           /* virtual addresses in the file: .text */
     uint64_t nopreempt_lo, nopreempt_hi; /* section gr_nopreempt; equal if there is none */
 };
 
@@ -32,8 +32,8 @@ struct gri_module_note {
 #define GRI_MODULE_META "gr_module_meta"
 struct gri_module_meta {
     uint32_t abi;
-    uint32_t size; /* of this struct */
-    const void *entries_begin, *entries_end;     /* struct gr_entry */
+    uint32_t size;                                       /* of this struct */
+    const void *entries_begin, *entries_end;             /* struct gr_entry */
     const void *const *checks_begin, *const *checks_end; /* addresses of entry checks */
     const void *nopreempt_begin, *nopreempt_end;
 };

@@ -214,8 +214,8 @@ static int operate(struct gr_chan *chan, enum gr_select_op op, void *elem, uint6
     }
     link_waiter(list_of(chan, op), &cw);
     atomic_store_explicit(&g->pc_hint, pc, memory_order_relaxed);
-    result = gri_wait(&waiter, op == GR_SELECT_SEND ? GRI_WAIT_CHAN_SEND : GRI_WAIT_CHAN_RECV, chan, 0,
-                      gri_commit_unlock, &chan->lock);
+    result = gri_wait(&waiter, op == GR_SELECT_SEND ? GRI_WAIT_CHAN_SEND : GRI_WAIT_CHAN_RECV, chan,
+                      0, gri_commit_unlock, &chan->lock);
     if (result == -ECANCELED) {
         gri_lock(&chan->lock);
         unlink_waiter(list_of(chan, op), &cw);
@@ -367,7 +367,8 @@ static int select_wait(struct selection *s, int64_t timeout_ns)
     for (size_t i = 0; i < s->count; i++) {
         struct gr_select_case *c = &s->cases[i];
 
-        cw[i] = (struct chan_waiter){.waiter = &waiter, .chan = c->chan, .elem = c->elem, .index = (int)i};
+        cw[i] = (struct chan_waiter){
+            .waiter = &waiter, .chan = c->chan, .elem = c->elem, .index = (int)i};
         if (c->chan)
             link_waiter(list_of(c->chan, c->op), &cw[i]);
     }

@@ -50,7 +50,8 @@ static void copy_registers(const struct gr_g *g, enum gr_state state, struct gr_
 
 /* A stack under AddressSanitizer is full of red zones, and its memcpy looks at them. */
 #if defined(__SANITIZE_ADDRESS__)
-__attribute__((no_sanitize("address"))) static void copy_words(void *to, const void *from, size_t bytes)
+__attribute__((no_sanitize("address"))) static void copy_words(void *to, const void *from,
+                                                               size_t bytes)
 {
     volatile uint64_t *out = to;
     const uint64_t *in = from;

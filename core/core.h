@@ -83,9 +83,9 @@ void gri_futex_wake(_Atomic(uint32_t) *word, int count);
 /* ---- The word ------------------------------------------------------------------------------------ */
 
 /* state:4 | holds:12 | generation:48 */
-#define GRI_STATE_BITS 4
-#define GRI_HOLD_BITS 12
-#define GRI_HOLD_ONE ((uint64_t)1 << GRI_STATE_BITS)
+#define GRI_STATE_BITS     4
+#define GRI_HOLD_BITS      12
+#define GRI_HOLD_ONE       ((uint64_t)1 << GRI_STATE_BITS)
 #define GRI_GENERATION_ONE ((uint64_t)1 << (GRI_STATE_BITS + GRI_HOLD_BITS))
 _Static_assert(GR_STATES <= 1 << GRI_STATE_BITS, "a state fits its field");
 _Static_assert(GR_HOLDS_MAX < 1 << GRI_HOLD_BITS, "the hold count fits its field");
@@ -147,12 +147,12 @@ struct gri_stack {
 struct gr_g {
     /* Any thread, by CAS. */
     _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) word;
-    _Atomic(struct gr_m *) m;        /* last m that executed it: written by it before its CAS to running */
-    struct gri_lock wait_lock;       /* guards `waiters`; never taken by a word transition */
+    _Atomic(struct gr_m *) m; /* last m that executed it: written by it before its CAS to running */
+    struct gri_lock wait_lock; /* guards `waiters`; never taken by a word transition */
     struct gr_hold *waiters;
-    bool pending_listed;             /* under wait_lock: on the monitor's list (suspend.c) */
-    struct gr_g *pending_next;       /* guarded by the monitor's pending lock */
-    _Atomic(uint32_t) cancel;        /* 1: asked to end. Set before `waiting` is looked at (park.c) */
+    bool pending_listed;       /* under wait_lock: on the monitor's list (suspend.c) */
+    struct gr_g *pending_next; /* guarded by the monitor's pending lock */
+    _Atomic(uint32_t) cancel;  /* 1: asked to end. Set before `waiting` is looked at (park.c) */
     _Atomic(struct gri_waiter *) waiting; /* what it waits on, while it does */
     /* Counted by the signal handler and the slow path, relaxed: reported when a suspend times out. */
     _Atomic(uint64_t) refused[GR_REFUSALS];
@@ -160,18 +160,18 @@ struct gr_g {
 
     /* Its owner: the m that runs it, or whoever dequeued it. */
     _Alignas(GRI_CACHE_LINE) void *ctx_sched; /* SP saved by arch_switch */
-    struct arch_context ctx_syscall;          /* as of syscall entry: a second context, PROTOCOL rule 4 */
-    struct arch_frame *stop_frame;            /* of the entry check or async stop it is in, on its stack */
+    struct arch_context ctx_syscall; /* as of syscall entry: a second context, PROTOCOL rule 4 */
+    struct arch_frame *stop_frame;   /* of the entry check or async stop it is in, on its stack */
     void *stop_vectors;
     enum gri_stop stop_kind;
     struct gr_g *queue_next; /* run queue or free list: owned by the queue it is on */
     struct gri_stack stack;
-    uint64_t guard_bound;    /* SP at or below it: overflow */
-    uint32_t nopreempt;      /* depth; read by the handler on its own thread */
-    uint32_t pinned;         /* explicit pins; foreign.depth counts besides. gri_g_is_pinned */
-    struct gr_m *pin_m;      /* the thread it must run on while pinned or wired */
+    uint64_t guard_bound; /* SP at or below it: overflow */
+    uint32_t nopreempt;   /* depth; read by the handler on its own thread */
+    uint32_t pinned;      /* explicit pins; foreign.depth counts besides. gri_g_is_pinned */
+    struct gr_m *pin_m;   /* the thread it must run on while pinned or wired */
     bool wired;
-    int err;                 /* its errno while arch_tls.errno_owned */
+    int err;                      /* its errno while arch_tls.errno_owned */
     struct arch_foreign *foreign; /* at the high end of its stack */
     void *asan_fake_stack, *tsan_fiber;
     void (*fn)(void *);
@@ -180,8 +180,7 @@ struct gr_g {
 
     /* Written by the owner, read by anyone relaxed: shown to people, decides nothing. */
     _Atomic(uint64_t) id, root, parent;
-    _Atomic(uint64_t) created_realtime_ns, wait_since_ticks, run_since_ticks,
-        cpu_ticks;
+    _Atomic(uint64_t) created_realtime_ns, wait_since_ticks, run_since_ticks, cpu_ticks;
     _Atomic(uint64_t) preempts_sync, preempts_async;
     _Atomic(uint64_t) pc_hint, wait_address;
     _Atomic(uint32_t) wait_reason; /* enum gri_wait */

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define REPORT_BYTES 8192
+#define REPORT_BYTES   8192
 #define CANDIDATES_MAX 24
 
 static char crash_dir[256];
@@ -51,8 +51,11 @@ static void say_address(struct report *r, uint64_t pc)
         say(r, "0x%llx", (unsigned long long)pc);
     else
         say(r, "0x%llx %s+0x%llx (%s)", (unsigned long long)pc,
-            module ? gri_module_name(module) : info.dli_sname ? info.dli_sname : "?",
-            (unsigned long long)(pc - (uint64_t)(module || !info.dli_sname ? info.dli_fbase : info.dli_saddr)),
+            module           ? gri_module_name(module)
+            : info.dli_sname ? info.dli_sname
+                             : "?",
+            (unsigned long long)(pc - (uint64_t)(module || !info.dli_sname ? info.dli_fbase
+                                                                           : info.dli_saddr)),
             info.dli_fname);
 }
 
@@ -121,7 +124,8 @@ static void on_crash(int number, siginfo_t *info, void *ucontext)
     /* One report: what crashes while it is written goes the default way at once. */
     if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed))
         return;
-    if (g && address >= (uint64_t)g->stack.hi - g->stack.map_bytes && address < (uint64_t)g->stack.lo)
+    if (g && address >= (uint64_t)g->stack.hi - g->stack.map_bytes &&
+        address < (uint64_t)g->stack.lo)
         say(r, "grasp: stack overflow: access to 0x%llx in the guard below the stack\n",
             (unsigned long long)address);
     else

@@ -16,7 +16,8 @@
 
 #define STACK_BYTES_MIN ((size_t)64 * 1024)
 #define STACK_BYTES_MAX ((size_t)1 << 30)
-#define GUARD_BOUND_BYTES 16384 /* entry checks leave so much for frames they don't know of, and for being caught */
+#define GUARD_BOUND_BYTES                                                                          \
+    16384 /* entry checks leave so much for frames they don't know of, and for being caught */
 
 struct birth {
     void (*fn)(void *);
@@ -272,7 +273,8 @@ int gr_label(const char *key, const char *value)
         return -EPERM;
     if (!key)
         return -EINVAL;
-    error = value ? gri_labels_make(&labels, g->labels, pairs) : gri_labels_without(&labels, g->labels, key);
+    error = value ? gri_labels_make(&labels, g->labels, pairs)
+                  : gri_labels_without(&labels, g->labels, key);
     if (error)
         return error;
     gri_lock(&g->meta_lock);
@@ -316,8 +318,8 @@ static bool cancel_wait(struct gr_g *g)
     bool won;
 
     /* acq_rel; pairs with gri_wait's exchange and wait_commit's CAS. */
-    if (!w || !atomic_compare_exchange_strong_explicit(&g->waiting, &w, &taken, memory_order_acq_rel,
-                                                       memory_order_relaxed))
+    if (!w || !atomic_compare_exchange_strong_explicit(&g->waiting, &w, &taken,
+                                                       memory_order_acq_rel, memory_order_relaxed))
         return false;
     won = gri_waiter_win(w, -ECANCELED);
     atomic_store_explicit(&g->waiting, NULL, memory_order_release);
@@ -403,9 +405,9 @@ static int suspend_any(uint64_t id, uint64_t timeout_ns, gr_suspension *out, boo
     slot = gri_hold_slot_take();
     if (!slot)
         return -ENOMEM;
-    error = self           ? gri_hold_self(&slot->hold)
-            : !gri_self()  ? gr_hold_wait(&slot->hold, id, timeout_ns)
-                           : gri_hold_by_goroutine(&slot->hold, id, timeout_ns);
+    error = self          ? gri_hold_self(&slot->hold)
+            : !gri_self() ? gr_hold_wait(&slot->hold, id, timeout_ns)
+                          : gri_hold_by_goroutine(&slot->hold, id, timeout_ns);
     if (error) {
         gri_hold_slot_give(slot);
         return error;

@@ -51,8 +51,8 @@ int gri_hold_slot_end(void *record, uint64_t serial)
 
     /* acq_rel; pairs with itself: of two that resume the same suspension one wins. */
     if (!slot || serial == 0 ||
-        !atomic_compare_exchange_strong_explicit(&slot->serial_now, &serial, 0, memory_order_acq_rel,
-                                                 memory_order_relaxed))
+        !atomic_compare_exchange_strong_explicit(&slot->serial_now, &serial, 0,
+                                                 memory_order_acq_rel, memory_order_relaxed))
         return -EINVAL;
     gr_hold_end(&slot->hold);
     gri_hold_slot_give(slot);

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#define DEAD_ROOTS 10000
+#define DEAD_ROOTS    10000
 #define DEAD_CHILDREN 10000
 
 struct dead {

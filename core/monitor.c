@@ -20,15 +20,16 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 
-#define TICK_BUSY_NS 250000      /* somebody runs and somebody waits */
-#define TICK_CALM_NS 5000000     /* somebody runs, nobody waits */
-#define QUIET_LOOKS 20           /* so many looks without waiters before it calms down */
-#define FRESH_WAIT_NS 100000
+#define TICK_BUSY_NS   250000  /* somebody runs and somebody waits */
+#define TICK_CALM_NS   5000000 /* somebody runs, nobody waits */
+#define QUIET_LOOKS    20      /* so many looks without waiters before it calms down */
+#define FRESH_WAIT_NS  100000
 #define FRESH_SHARE_NS 100000
-#define SYSCALL_GRACE_NS 200000  /* a processor may sit in a system call so long while others wait for one */
-#define RETRY_NS 20000
+#define SYSCALL_GRACE_NS                                                                           \
+    200000 /* a processor may sit in a system call so long while others wait for one */
+#define RETRY_NS        20000
 #define RETRY_JITTER_NS 40000
-#define RETRY_SLOW_NS 1000000
+#define RETRY_SLOW_NS   1000000
 
 static struct gri_lock pending_lock;
 static struct gr_g *pending_head;
@@ -118,7 +119,8 @@ static uint64_t watch_running(struct gr_p *p, uint64_t now_ticks, bool others_wa
     if (!m)
         return waits ? TICK_BUSY_NS : 0;
     if (p->index >= atomic_load_explicit(&gri_sched.procs, memory_order_relaxed) ||
-        (waits && ran > (uint64_t)atomic_load_explicit(&gri_sched.slice_us, memory_order_relaxed) * 1000) ||
+        (waits &&
+         ran > (uint64_t)atomic_load_explicit(&gri_sched.slice_us, memory_order_relaxed) * 1000) ||
         (next && ran > FRESH_SHARE_NS && now_ticks > fresh &&
          gri_ticks_to_ns(now_ticks - fresh) > FRESH_WAIT_NS))
         end_slice(m);
@@ -189,7 +191,8 @@ static uint64_t round_of_work(uint32_t *seed)
 
     if (visit_pending(now, &fresh)) {
         *seed = *seed * 1664525u + 1013904223u;
-        wake = earlier(wake, now + (fresh ? RETRY_NS + (*seed >> 8) % RETRY_JITTER_NS : RETRY_SLOW_NS));
+        wake = earlier(wake,
+                       now + (fresh ? RETRY_NS + (*seed >> 8) % RETRY_JITTER_NS : RETRY_SLOW_NS));
     }
     tick = watch_processors(now);
     if (tick && tick < TICK_CALM_NS)

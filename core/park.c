@@ -39,9 +39,9 @@ static void park_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     do {
         GRI_ASSERT(gri_word_state(w) == GR_RUNNING);
         /* acq_rel; release pairs with readers of a stopped g: its context is saved. */
-    } while (!atomic_compare_exchange_weak_explicit(
-        &g->word, &w, gri_word_with_state(w, GR_WAITING), memory_order_acq_rel,
-        memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w,
+                                                    gri_word_with_state(w, GR_WAITING),
+                                                    memory_order_acq_rel, memory_order_relaxed));
     if (park.commit && !park.commit(g, park.arg))
         gri_ready(g);
     if (gri_word_holds(w) > 0)
@@ -71,9 +71,9 @@ void gri_ready(struct gr_g *g)
                      (unsigned long long)atomic_load_explicit(&g->id, memory_order_relaxed),
                      gr_state_name(gri_word_state(w)));
         /* acq_rel; pairs with claim: what the waker wrote is seen by the woken. */
-    } while (!atomic_compare_exchange_weak_explicit(
-        &g->word, &w, gri_word_with_state(w, GR_RUNNABLE), memory_order_acq_rel,
-        memory_order_acquire));
+    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w,
+                                                    gri_word_with_state(w, GR_RUNNABLE),
+                                                    memory_order_acq_rel, memory_order_acquire));
     gri_enqueue(g, true);
 }
 
@@ -186,7 +186,8 @@ int gr_sleep_ns(uint64_t ns)
     int result;
 
     if (!gri_self()) {
-        struct timespec t = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+        struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
+                             .tv_nsec = (long)(ns % 1000000000)};
 
         while (nanosleep(&t, &t) != 0 && errno == EINTR)
             ;
@@ -212,18 +213,17 @@ bool gr_cancelled(void)
 
 const char *gri_wait_name(enum gri_wait reason)
 {
-    static const char *const names[GRI_WAITS] = {
-        [GRI_WAIT_NONE] = "",
-        [GRI_WAIT_CHAN_SEND] = "chan send",
-        [GRI_WAIT_CHAN_RECV] = "chan receive",
-        [GRI_WAIT_SELECT] = "select",
-        [GRI_WAIT_MUTEX] = "mutex lock",
-        [GRI_WAIT_COND] = "condition wait",
-        [GRI_WAIT_GROUP] = "wait group",
-        [GRI_WAIT_SLEEP] = "sleep",
-        [GRI_WAIT_POLL] = "poll",
-        [GRI_WAIT_SUSPEND] = "suspend",
-        [GRI_WAIT_SYSCALL] = "syscall"};
+    static const char *const names[GRI_WAITS] = {[GRI_WAIT_NONE] = "",
+                                                 [GRI_WAIT_CHAN_SEND] = "chan send",
+                                                 [GRI_WAIT_CHAN_RECV] = "chan receive",
+                                                 [GRI_WAIT_SELECT] = "select",
+                                                 [GRI_WAIT_MUTEX] = "mutex lock",
+                                                 [GRI_WAIT_COND] = "condition wait",
+                                                 [GRI_WAIT_GROUP] = "wait group",
+                                                 [GRI_WAIT_SLEEP] = "sleep",
+                                                 [GRI_WAIT_POLL] = "poll",
+                                                 [GRI_WAIT_SUSPEND] = "suspend",
+                                                 [GRI_WAIT_SYSCALL] = "syscall"};
 
     return (unsigned)reason < GRI_WAITS ? names[reason] : "";
 }

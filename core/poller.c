@@ -180,15 +180,15 @@ static uint32_t epoll_events(int poll_events)
 
 int gri_poll_wait(int fd, int poll_events, uint64_t deadline_ns)
 {
-    struct fd_wait wait = {
-        .waiter.careful = true, .fd = fd, .events = epoll_events(poll_events)};
+    struct fd_wait wait = {.waiter.careful = true, .fd = fd, .events = epoll_events(poll_events)};
     struct bucket *b = bucket_of(fd);
     int result;
 
     if (fd < 0 || !wait.events)
         return -EBADF;
     atomic_fetch_add_explicit(&waiter_count, 1, memory_order_relaxed);
-    result = gri_wait(&wait.waiter, GRI_WAIT_POLL, (void *)(intptr_t)fd, deadline_ns, fd_commit, &wait);
+    result =
+        gri_wait(&wait.waiter, GRI_WAIT_POLL, (void *)(intptr_t)fd, deadline_ns, fd_commit, &wait);
     gri_lock(&b->lock);
     unlink_wait(b, &wait);
     gri_unlock(&b->lock);

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define SIGNAL_STACK_EXTRA 16384 /* over what the kernel asks for (AT_MINSIGSTKSZ) */
-#define RETRY_NS 40000           /* after a refusal the monitor looks within this */
+#define RETRY_NS           40000 /* after a refusal the monitor looks within this */
 
 _Atomic(uint64_t) gri_count_signals, gri_count_resent;
 _Atomic(uint64_t) gri_refused_total[GR_REFUSALS];
@@ -276,7 +276,8 @@ static void on_preempt_signal(int number, siginfo_t *info, void *ucontext)
     reason = judge(m, g, ucontext);
     if (reason != GR_REFUSALS) {
         refuse(g, reason, arch_signal_pc(ucontext));
-        gri_monitor_poke(RETRY_NS); /* an eventfd write at most, which is async-signal-safe; keeps errno */
+        gri_monitor_poke(
+            RETRY_NS); /* an eventfd write at most, which is async-signal-safe; keeps errno */
         return;
     }
     arch_signal_inject(ucontext);
@@ -297,7 +298,8 @@ void gri_thread_signals_init(struct gr_m *m)
     stack_t stack = {.ss_size = (bytes + 4095) & ~(size_t)4095};
     sigset_t none;
 
-    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack.ss_sp =
+        mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) != 0)
         GR_PANIC("no signal stack for thread %u: errno %d", m->index, errno);
     sigemptyset(&none);

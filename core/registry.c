@@ -20,9 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_SLOTS 256u
-#define BLOCKS_MAX 65536u /* 16.7 million slots */
-#define BUCKETS 65536u
+#define BLOCK_SLOTS    256u
+#define BLOCKS_MAX     65536u /* 16.7 million slots */
+#define BUCKETS        65536u
 #define LOCAL_FREE_MAX 128u
 
 static struct gr_g *block[BLOCKS_MAX];

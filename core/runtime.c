@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define SLICE_US_DEFAULT 10000
-#define CALIBRATE_NS 10000000
+#define CALIBRATE_NS     10000000
 
 /* How fast arch_ticks counts. */
 static void calibrate(void)
@@ -104,8 +104,8 @@ int gr_start(const struct gr_options *options, char *err, size_t err_bytes)
     error = check_options(o, err, err_bytes);
     if (error)
         return error;
-    if (!atomic_compare_exchange_strong_explicit(&gri_sched.started, &fresh, 1, memory_order_acq_rel,
-                                                 memory_order_relaxed)) {
+    if (!atomic_compare_exchange_strong_explicit(&gri_sched.started, &fresh, 1,
+                                                 memory_order_acq_rel, memory_order_relaxed)) {
         snprintf(err, err_bytes, "the runtime is running already");
         return -EALREADY;
     }

@@ -13,7 +13,7 @@ void __sanitizer_finish_switch_fiber(void *fake_stack, const void **old_lo, size
 #define GRI_ASAN_ARRIVE(fake, old_lo, old_bytes)                                                   \
     __sanitizer_finish_switch_fiber(fake, old_lo, old_bytes)
 #else
-#define GRI_ASAN_LEAVE(save, lo, bytes) ((void)0)
+#define GRI_ASAN_LEAVE(save, lo, bytes)          ((void)0)
 #define GRI_ASAN_ARRIVE(fake, old_lo, old_bytes) ((void)0)
 #endif
 
@@ -22,15 +22,15 @@ void *__tsan_get_current_fiber(void);
 void *__tsan_create_fiber(unsigned flags);
 void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
-#define GRI_TSAN_CURRENT() __tsan_get_current_fiber()
-#define GRI_TSAN_CREATE() __tsan_create_fiber(0)
+#define GRI_TSAN_CURRENT()      __tsan_get_current_fiber()
+#define GRI_TSAN_CREATE()       __tsan_create_fiber(0)
 #define GRI_TSAN_DESTROY(fiber) __tsan_destroy_fiber(fiber)
-#define GRI_TSAN_SWITCH(fiber) __tsan_switch_to_fiber(fiber, 0)
+#define GRI_TSAN_SWITCH(fiber)  __tsan_switch_to_fiber(fiber, 0)
 #else
-#define GRI_TSAN_CURRENT() NULL
-#define GRI_TSAN_CREATE() NULL
+#define GRI_TSAN_CURRENT()      NULL
+#define GRI_TSAN_CREATE()       NULL
 #define GRI_TSAN_DESTROY(fiber) ((void)0)
-#define GRI_TSAN_SWITCH(fiber) ((void)0)
+#define GRI_TSAN_SWITCH(fiber)  ((void)0)
 #endif
 
 #endif

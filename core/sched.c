@@ -137,9 +137,9 @@ static void resume(struct gr_m *m, struct gr_g *g)
     /* relaxed: on this stack nothing checks it; a poison that comes now is for a g that has left. */
     atomic_store_explicit(m->guard, 0, memory_order_relaxed);
     now = arch_ticks();
-    atomic_store_explicit(&g->cpu_ticks,
-                          atomic_load_explicit(&g->cpu_ticks, memory_order_relaxed) + now - m->ticks,
-                          memory_order_relaxed);
+    atomic_store_explicit(
+        &g->cpu_ticks, atomic_load_explicit(&g->cpu_ticks, memory_order_relaxed) + now - m->ticks,
+        memory_order_relaxed);
     m->ticks = now;
 }
 
@@ -220,9 +220,11 @@ static void execute(struct gr_m *m, struct gr_g *g)
 
 /* ---- Finding work -------------------------------------------------------------------------------- */
 
-#define GLOBAL_EVERY 61      /* so often the global queue goes first, so that local work can't starve it */
-#define SEARCH_NS 20000      /* how long a thread searches before it sleeps */
-#define STEAL_NEXT_NS 5000   /* a goroutine woken by a running one waits so long for its own processor */
+#define GLOBAL_EVERY                                                                               \
+    61 /* so often the global queue goes first, so that local work can't starve it */
+#define SEARCH_NS 20000 /* how long a thread searches before it sleeps */
+#define STEAL_NEXT_NS                                                                              \
+    5000 /* a goroutine woken by a running one waits so long for its own processor */
 
 static struct gr_g *steal_once(struct gr_m *m)
 {
@@ -264,7 +266,8 @@ static struct gr_g *search(struct gr_m *m)
         atomic_fetch_add_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
     }
     do {
-        g = gri_runq_pop(m->p); /* a thread without a processor may have put something into our next slot */
+        g = gri_runq_pop(
+            m->p); /* a thread without a processor may have put something into our next slot */
         if (!g)
             g = steal_once(m);
         if (!g)

@@ -26,7 +26,7 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define GRI_RUNQ_SLOTS 256u
+#define GRI_RUNQ_SLOTS  256u
 #define GRI_THREADS_MAX 100000
 
 enum gri_p_status { GRI_P_IDLE, GRI_P_RUNNING, GRI_P_SYSCALL, GRI_P_DEAD };
@@ -46,10 +46,10 @@ struct gr_p {
 
     /* The owner's; read relaxed by the monitor. */
     _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) tick; /* goroutines run so far */
-    _Atomic(uint64_t) run_since;    /* arch_ticks when the present slice began */
-    _Atomic(uint64_t) next_since;   /* arch_ticks when `next` was filled */
-    _Atomic(uint64_t) syscall_tick; /* system calls so far */
-    bool inherit; /* the g popped last came from `next` */
+    _Atomic(uint64_t) run_since;                     /* arch_ticks when the present slice began */
+    _Atomic(uint64_t) next_since;                    /* arch_ticks when `next` was filled */
+    _Atomic(uint64_t) syscall_tick;                  /* system calls so far */
+    bool inherit;                                    /* the g popped last came from `next` */
     struct gr_g *free_list;
     uint32_t free_count;
 
@@ -62,10 +62,11 @@ typedef void gri_mcall_fn(struct gr_m *m, struct gr_g *g, void *arg);
 struct gr_m {
     /* Anyone. */
     _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) *guard; /* the thread's guard slot; set once */
-    _Atomic(uint32_t) signal_pending; /* set by the sender, cleared by the handler or a failed send */
-    _Atomic(uint32_t) slice_request;  /* set by the monitor, cleared by the owner */
-    _Atomic(uint32_t) sema;           /* park: 1 = go on */
-    _Atomic(struct gr_g *) curg;      /* written by the owner */
+    _Atomic(uint32_t)
+        signal_pending; /* set by the sender, cleared by the handler or a failed send */
+    _Atomic(uint32_t) slice_request; /* set by the monitor, cleared by the owner */
+    _Atomic(uint32_t) sema;          /* park: 1 = go on */
+    _Atomic(struct gr_g *) curg;     /* written by the owner */
 
     /* The owner's. */
     _Alignas(GRI_CACHE_LINE) struct gr_p *p;
@@ -226,7 +227,8 @@ int gri_hold_self(struct gr_hold *hold);
 void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg);
 /* Makes whoever runs on m reach a safe-point: by its next check, or by a signal. `g` for its counters; again: one was refused. */
 void gri_poison(struct gr_m *m);
-bool gri_send_signal(struct gr_m *m, struct gr_g *g, bool again); /* true: sent, or one is on its way */
+bool gri_send_signal(struct gr_m *m, struct gr_g *g,
+                     bool again); /* true: sent, or one is on its way */
 /* Interrupts a system call of m, whatever the off switch says. */
 void gri_signal_thread(struct gr_m *m);
 int gri_preempt_init(void);

@@ -39,7 +39,8 @@ static _Atomic(uint64_t) mapped_bytes, unguarded;
 static int map_stacks(size_t bytes, uint8_t **out)
 {
     int access = strict_commit ? PROT_NONE : PROT_READ | PROT_WRITE;
-    void *at = mmap(NULL, bytes, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void *at =
+        mmap(NULL, bytes, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
     if (at == MAP_FAILED)
         return -ENOMEM;
@@ -134,7 +135,8 @@ static int alloc_large(struct gri_stack *stack, size_t usable_bytes)
         munmap(base, bytes);
         return error;
     }
-    *stack = (struct gri_stack){base + GUARD_BYTES, base + bytes, guard_how == BY_NOTHING, true, bytes};
+    *stack =
+        (struct gri_stack){base + GUARD_BYTES, base + bytes, guard_how == BY_NOTHING, true, bytes};
     return 0;
 }
 
@@ -150,8 +152,8 @@ int gri_stack_alloc(struct gri_stack *stack, size_t usable_bytes)
     gri_unlock(&slab_lock);
     if (error)
         return error;
-    *stack = (struct gri_stack){base + GUARD_BYTES, base + STACK_BYTES, guard_how == BY_NOTHING, false,
-                                STACK_BYTES};
+    *stack = (struct gri_stack){base + GUARD_BYTES, base + STACK_BYTES, guard_how == BY_NOTHING,
+                                false, STACK_BYTES};
     return 0;
 }
 

@@ -27,11 +27,12 @@
 enum { WAITER_CALLBACK, WAITER_THREAD, WAITER_GOROUTINE };
 enum { FUTEX_ASLEEP = 1, FUTEX_TOLD = 2 };
 
-#define WATCH_NS 2000         /* a poisoned goroutine that calls functions stops within half a microsecond */
-#define RETRY_NS 40000        /* the next try if no signal could be sent */
-#define LOST_NS 5000000       /* if one was sent and nothing was heard of it */
-#define FRESH_NS 10000000     /* a request is asked for quickly so long, then now and then */
-#define THREAD_SPIN_NS 30000  /* a thread watches so long for a signalled stop before it sleeps */
+#define WATCH_NS                                                                                   \
+    2000 /* a poisoned goroutine that calls functions stops within half a microsecond */
+#define RETRY_NS       40000    /* the next try if no signal could be sent */
+#define LOST_NS        5000000  /* if one was sent and nothing was heard of it */
+#define FRESH_NS       10000000 /* a request is asked for quickly so long, then now and then */
+#define THREAD_SPIN_NS 30000    /* a thread watches so long for a signalled stop before it sleeps */
 
 _Atomic(uint64_t) gri_count_suspends, gri_count_timeouts, gri_count_gone, gri_count_resumes;
 _Atomic(uint64_t) gri_latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];
@@ -96,7 +97,8 @@ static void count_stop(const struct gr_hold *hold)
     uint64_t ns = hold->stopped_ns - hold->asked_ns;
     unsigned bucket = ns < 1 ? 0 : 63 - (unsigned)__builtin_clzll(ns);
 
-    count(&gri_latency[hold->safepoint][bucket < GR_LATENCY_BUCKETS ? bucket : GR_LATENCY_BUCKETS - 1]);
+    count(&gri_latency[hold->safepoint]
+                      [bucket < GR_LATENCY_BUCKETS ? bucket : GR_LATENCY_BUCKETS - 1]);
     if (ns > 0)
         atomic_fetch_add_explicit(&gri_latency_sum[hold->safepoint], ns, memory_order_relaxed);
 }
@@ -215,8 +217,8 @@ static void hold_init(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
     hold->ctx = ctx;
     hold->id = id;
     hold->asked_ns = gr_now_ns();
-    hold->deadline_ns = hold->asked_ns + timeout_ns < timeout_ns ? UINT64_MAX
-                                                                 : hold->asked_ns + timeout_ns;
+    hold->deadline_ns =
+        hold->asked_ns + timeout_ns < timeout_ns ? UINT64_MAX : hold->asked_ns + timeout_ns;
     atomic_store_explicit(&hold->state, GR_HOLD_PENDING, memory_order_relaxed);
 }
 
@@ -254,7 +256,8 @@ static void insist(struct gr_g *g, uint64_t deadline_ns)
     uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
     uint64_t now = gr_now_ns(), patience = RETRY_NS;
 
-    if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0 && gri_send_signal(m, g, false))
+    if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0 &&
+        gri_send_signal(m, g, false))
         patience = LOST_NS;
     if (deadline_ns < now + patience)
         patience = deadline_ns > now ? deadline_ns - now : 0;
@@ -319,7 +322,8 @@ static void watch_word(struct gr_g *g)
     } while (arch_ticks() < give_up);
 }
 
-int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hold_fn *done, void *ctx)
+int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hold_fn *done,
+                  void *ctx)
 {
     struct gr_g *g = NULL;
     int result;

@@ -22,9 +22,10 @@
 
 #include "sanitize.h"
 
-#define WORKER_NICE 5 /* below the control plane and the monitor, which must answer while goroutines spin */
+#define WORKER_NICE                                                                                \
+    5 /* below the control plane and the monitor, which must answer while goroutines spin */
 #define WORKER_STACK_BYTES (256 * 1024)
-#define THREAD_RETRY_NS 1000000 /* after no thread could be made */
+#define THREAD_RETRY_NS    1000000 /* after no thread could be made */
 
 /* ---- Processors ---------------------------------------------------------------------------------- */
 
@@ -186,7 +187,8 @@ static struct gr_m *thread_create(void)
     error = pthread_create(&m->thread, &attr, worker_main, m);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
-    return error ? NULL : m; /* the slot of a thread that never was stays: a hole in a list of 100,000 */
+    return error ? NULL
+                 : m; /* the slot of a thread that never was stays: a hole in a list of 100,000 */
 }
 
 /* The searcher's role was claimed in vain. Whoever relied on it meanwhile must not be forgotten. */

@@ -20,12 +20,12 @@ struct switch_frame {
 };
 _Static_assert(sizeof(struct switch_frame) == 64, "switch.S");
 
-#define XCR0_X87_SSE 0x3u
-#define XCR0_AVX 0x4u
-#define XCR0_OPMASK 0x20u
-#define XCR0_ZMM_HIGH 0x40u
+#define XCR0_X87_SSE   0x3u
+#define XCR0_AVX       0x4u
+#define XCR0_OPMASK    0x20u
+#define XCR0_ZMM_HIGH  0x40u
 #define XCR0_ZMM_UPPER 0x80u
-#define XCR0_SAVED (XCR0_X87_SSE | XCR0_AVX | XCR0_OPMASK | XCR0_ZMM_HIGH | XCR0_ZMM_UPPER)
+#define XCR0_SAVED     (XCR0_X87_SSE | XCR0_AVX | XCR0_OPMASK | XCR0_ZMM_HIGH | XCR0_ZMM_UPPER)
 
 #define HIDDEN __attribute__((visibility("hidden")))
 

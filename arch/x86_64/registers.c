@@ -16,8 +16,25 @@
 #include "frames.h"
 
 enum {
-    RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP,
-    R8, R9, R10, R11, R12, R13, R14, R15, RIP, RFLAGS, REG_COUNT
+    RAX,
+    RDX,
+    RCX,
+    RBX,
+    RSI,
+    RDI,
+    RBP,
+    RSP,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    RIP,
+    RFLAGS,
+    REG_COUNT
 };
 
 _Static_assert(REG_COUNT <= ARCH_REGS_MAX, "registers fit");
@@ -27,9 +44,9 @@ const unsigned arch_dwarf_regs = RIP + 1;
 
 const char *arch_reg_name(unsigned index)
 {
-    static const char *const names[REG_COUNT] = {
-        "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8",
-        "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags"};
+    static const char *const names[REG_COUNT] = {"rax", "rdx", "rcx", "rbx", "rsi", "rdi",
+                                                 "rbp", "rsp", "r8",  "r9",  "r10", "r11",
+                                                 "r12", "r13", "r14", "r15", "rip", "rflags"};
 
     return index < REG_COUNT ? names[index] : NULL;
 }
@@ -79,10 +96,10 @@ void arch_regs_from_context(struct arch_regs *regs, const struct arch_context *c
 
 void arch_regs_from_frame(struct arch_regs *regs, const struct arch_frame *frame, bool async)
 {
-    const uint64_t by_number[16] = {
-        frame->rax, frame->rdx, frame->rcx, frame->rbx, frame->rsi, frame->rdi,
-        frame->rbp, 0,          frame->r8,  frame->r9,  frame->r10, frame->r11,
-        frame->r12, frame->r13, frame->r14, frame->r15};
+    const uint64_t by_number[16] = {frame->rax, frame->rdx, frame->rcx, frame->rbx,
+                                    frame->rsi, frame->rdi, frame->rbp, 0,
+                                    frame->r8,  frame->r9,  frame->r10, frame->r11,
+                                    frame->r12, frame->r13, frame->r14, frame->r15};
 
     regs->present = 0;
     for (unsigned i = 0; i < 16; i++)

@@ -13,10 +13,17 @@
 #include "layout.h"
 #include "frames.h"
 
-#define HEADER 512
+#define HEADER   512
 #define EXTENDED 576
 
-enum { COMPONENT_X87 = 0, COMPONENT_SSE = 1, COMPONENT_AVX = 2, COMPONENT_OPMASK = 5, COMPONENT_ZMM_HIGH = 6, COMPONENT_ZMM_UPPER = 7 };
+enum {
+    COMPONENT_X87 = 0,
+    COMPONENT_SSE = 1,
+    COMPONENT_AVX = 2,
+    COMPONENT_OPMASK = 5,
+    COMPONENT_ZMM_HIGH = 6,
+    COMPONENT_ZMM_UPPER = 7
+};
 
 size_t arch_vectors_bytes(void)
 {
@@ -59,7 +66,8 @@ static bool legacy_saved(const uint8_t *area, unsigned wanted)
 static void emit_low16(const uint8_t *area, arch_vector_fn *fn, void *arg)
 {
     static const uint8_t zero[32];
-    const uint8_t *high = component(area, COMPONENT_AVX), *upper = component(area, COMPONENT_ZMM_HIGH);
+    const uint8_t *high = component(area, COMPONENT_AVX),
+                  *upper = component(area, COMPONENT_ZMM_HIGH);
     bool has_ymm = arch_vector_mask & XCR0_AVX, has_zmm = arch_vector_mask & XCR0_ZMM_HIGH;
     char name[8];
     uint8_t value[64];

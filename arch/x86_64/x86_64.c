@@ -226,8 +226,8 @@ const size_t arch_entry_bytes = 16;
 bool arch_entry_is_check(const void *at)
 {
     /* cmp %fs:0x70,%rsp; ja .+7; call rel32 */
-    static const uint8_t check[12] = {0x64, 0x48, 0x3b, 0x24, 0x25, 0x70, 0x00, 0x00, 0x00,
-                                      0x77, 0x05, 0xe8};
+    static const uint8_t check[12] = {0x64, 0x48, 0x3b, 0x24, 0x25, 0x70,
+                                      0x00, 0x00, 0x00, 0x77, 0x05, 0xe8};
 
     return memcmp(at, check, sizeof check) == 0;
 }
