@@ -182,7 +182,8 @@ void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
     /* seq_cst store, then seq_cst load; pairs with suspend's CAS and poison: one of us sees the other. */
     atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
     w = atomic_load_explicit(&g->word, memory_order_seq_cst);
-    if (!wanted(m, g, w))
+    /* In a system call libc may call module code back (an interposed malloc): it stops at its return. */
+    if (gri_word_state(w) != GR_RUNNING || !wanted(m, g, w))
         return;
     if (g->nopreempt > 0) {
         refuse(g, GR_REFUSED_NOPREEMPT, regs.pc);
