@@ -41,20 +41,24 @@ uint64_t gr_now_ns(void)
 
 /* ---- Futex --------------------------------------------------------------------------------------- */
 
+/* Both keep errno: callers run on goroutines' and programs' own threads, which did not ask for a system call. */
 int gri_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t timeout_ns)
 {
-    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
-                               .tv_nsec = timeout_ns % 1000000000};
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    int saved_errno = errno, result = 0;
 
-    if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &timeout,
-                NULL, 0) == 0)
-        return 0;
-    return -errno;
+    if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &timeout, NULL, 0))
+        result = -errno;
+    errno = saved_errno;
+    return result;
 }
 
 void gri_futex_wake(_Atomic(uint32_t) *word, int count)
 {
+    int saved_errno = errno;
+
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+    errno = saved_errno;
 }
 
 /* ---- Lock ---------------------------------------------------------------------------------------- */
@@ -63,8 +67,6 @@ void gri_futex_wake(_Atomic(uint32_t) *word, int count)
 
 void gri_lock_slow(struct gri_lock *lock)
 {
-    int saved_errno = errno;
-
     for (int i = 0; i < LOCK_SPINS; i++) {
         uint32_t expected = 0;
 
@@ -77,15 +79,11 @@ void gri_lock_slow(struct gri_lock *lock)
     /* acquire as above. Whoever slept leaves a 2: others may sleep too, and it costs one wake too many at worst. */
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
         gri_futex_wait(&lock->word, 2, -1);
-    errno = saved_errno;
 }
 
 void gri_unlock_slow(struct gri_lock *lock)
 {
-    int saved_errno = errno;
-
     gri_futex_wake(&lock->word, 1);
-    errno = saved_errno;
 }
 
 /* ---- Names --------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from harness import Daemon, UnixConnection, main
+from harness import Daemon, UnixConnection, main, until
 
 
 def entries_run_on_real_input_and_leave_a_result():
@@ -204,6 +204,8 @@ def text_is_for_people():
     with Daemon() as daemon:
         client = daemon.client()
         g = client.spawn("hog", "scalar", labels={"a": "b"})
+        # One that has not run yet stands in the runtime, not in its loop.
+        until(lambda: client.get(f"/v1/goroutines/{g}")["cpu_ns"] > 1000000, "it runs")
         client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"reason": "esc\u001b[31m"})
         for target, mark in (("/v1/goroutines", "hog/scalar"), ("/v1/suspensions", "uid:"), ("/v1/modules", "hog"),
                              ("/v1/runtime", "procs"), (f"/v1/goroutines/{g}", "preempted"),
