@@ -291,6 +291,7 @@ static void wander(void *arg)
 static void errno_and_identity_stay_the_goroutines_own(void **state)
 {
     uint64_t random = test_seed;
+    uint64_t give_up = gr_now_ns() + WATCHDOG_NS;
     int last_m[WANDERERS];
     unsigned migrations = 0;
 
@@ -301,7 +302,8 @@ static void errno_and_identity_stay_the_goroutines_own(void **state)
         wanderer[i].number = i;
         wanderer[i].id = gr_go(wander, &wanderer[i]);
     }
-    for (int n = 0; n < 10000; n++) {
+    /* Until some have migrated, too: on a busy machine that takes longer. */
+    for (int n = 0; n < 10000 || (migrations == 0 && gr_now_ns() < give_up); n++) {
         int i = (int)(next_random(&random) % WANDERERS);
         struct gr_hold h;
         int m;
