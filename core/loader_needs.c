@@ -164,7 +164,10 @@ static int walk_library(struct walk *walk, const struct gri_elf *elf, const stru
     return gri_elf_each_needed(elf, walk_needed, &state);
 }
 
-/* What libgrasp itself needs is the runtime's business and loaded anyhow. */
+/*
+ * What libgrasp itself needs is the runtime's business and loaded anyhow; so is what the control plane of an
+ * embedding program needs (libuv keeps thread-specific data), which module code calls through gr_serve only.
+ */
 static void collect_runtime(struct walk *walk, const struct link_map *any)
 {
     struct needed_state state = {walk, any};
@@ -173,6 +176,7 @@ static void collect_runtime(struct walk *walk, const struct link_map *any)
     walk->for_runtime = true;
     if (dladdr((void *)(uintptr_t)&gri_loader_needs, &info) && info.dli_fname)
         walk_needed(&state, info.dli_fname);
+    walk_needed(&state, "libgrasp_server.so.1"); /* nothing, if it is not loaded */
     walk->for_runtime = false;
 }
 
