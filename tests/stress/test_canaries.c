@@ -131,7 +131,7 @@ static void await_stops(uint64_t count)
     gr_stats(&stats);
     end = stats.preempts_async + count;
     while (stats.preempts_async < end && stats.live >= CANARIES) {
-        struct progress p = {stats.preempts_async + 1 + (end - stats.preempts_async) / 10};
+        struct progress p = {stats.preempts_async + 1};
 
         eventually(enough_stops, &p, "the canaries are stopped by signals");
         gr_stats(&stats);
