@@ -186,6 +186,7 @@ static int add_hold(struct gr_g *g, struct gr_hold *hold, uint64_t generation, u
 /* The only push. Returns the record's state afterwards. */
 static uint32_t settle(struct gr_g *g, struct gr_hold *hold)
 {
+    uint32_t state = GR_HOLD_PENDING;
     bool list_it = false;
     uint64_t w;
 
@@ -193,10 +194,12 @@ static uint32_t settle(struct gr_g *g, struct gr_hold *hold)
     w = atomic_load_explicit(&g->word, memory_order_acquire);
     if (gri_word_generation(w) != hold->generation) {
         count(&gri_count_gone);
-        atomic_store_explicit(&hold->state, GR_HOLD_GONE, memory_order_release);
+        state = GR_HOLD_GONE;
+        atomic_store_explicit(&hold->state, state, memory_order_release);
     } else if (gri_state_stopped(gri_word_state(w))) {
         describe_stop(hold, g, w, gr_now_ns());
-        atomic_store_explicit(&hold->state, GR_HOLD_STOPPED, memory_order_release);
+        state = GR_HOLD_STOPPED;
+        atomic_store_explicit(&hold->state, state, memory_order_release);
     } else {
         hold->next = g->waiters;
         g->waiters = hold;
@@ -206,7 +209,7 @@ static uint32_t settle(struct gr_g *g, struct gr_hold *hold)
     if (list_it)
         gri_pending_put(g);
     gri_unlock(&g->wait_lock);
-    return atomic_load_explicit(&hold->state, memory_order_acquire);
+    return state;
 }
 
 static void hold_init(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
