@@ -196,10 +196,21 @@ struct gr_g *gri_global_pop(struct gr_p *p)
 
 /* ---- Enqueueing ---------------------------------------------------------------------------------- */
 
+/* p was given something while it was being retired: back to where everybody looks. */
+static void take_back_next(struct gr_p *p)
+{
+    struct gr_g *g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
+
+    if (!g)
+        return; /* somebody has it already */
+    g->queue_next = NULL;
+    gri_global_push_all(g, g, 1);
+}
+
 /* From a thread without a processor, all of them busy: into an empty next slot, where the monitor will see it. */
 static bool push_foreign_next(struct gr_g *g)
 {
-    uint32_t procs = gri_processors_made();
+    uint32_t procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
 
     if (atomic_load_explicit(&gri_sched.idle_p_count, memory_order_relaxed) > 0)
         return false;
@@ -212,9 +223,13 @@ static bool push_foreign_next(struct gr_g *g)
             continue;
         atomic_store_explicit(&p->next_since, arch_ticks(), memory_order_relaxed);
         /* seq_cst; as in push_next. */
-        if (atomic_compare_exchange_strong_explicit(&p->next, &none, g, memory_order_seq_cst,
-                                                    memory_order_relaxed))
-            return true;
+        if (!atomic_compare_exchange_strong_explicit(&p->next, &none, g, memory_order_seq_cst,
+                                                     memory_order_relaxed))
+            continue;
+        /* seq_cst; pairs with set_procs: whoever retires p saw our g, or we see that p goes. */
+        if (p->index >= atomic_load_explicit(&gri_sched.procs, memory_order_seq_cst))
+            take_back_next(p);
+        return true;
     }
     return false;
 }

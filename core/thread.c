@@ -320,8 +320,8 @@ static void set_procs(unsigned procs)
 
     gri_lock(&gri_sched.lock);
     old = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
-    /* relaxed: readers that must not be late hold the lock. */
-    atomic_store_explicit(&gri_sched.procs, procs, memory_order_relaxed);
+    /* seq_cst; pairs with push_foreign_next. Other readers that must not be late hold the lock. */
+    atomic_store_explicit(&gri_sched.procs, procs, memory_order_seq_cst);
     for (unsigned i = old; i < procs; i++) {
         uint32_t dead = GRI_P_DEAD;
         struct gr_p *p = gri_processor(i);
