@@ -127,7 +127,9 @@ static void conclude(struct gr_hold *hold, enum gr_hold_state outcome)
     if (kind == WAITER_CALLBACK) {
         done(hold);
     } else if (kind == WAITER_GOROUTINE) {
-        gri_ready(waiter);
+        /* Valid though a canceller may have won it: its owner takes our lock before it leaves. */
+        if (gri_waiter_win(waiter, 0))
+            gri_ready(((struct gri_waiter *)waiter)->g);
     } else if (atomic_exchange_explicit(futex, FUTEX_TOLD, memory_order_acq_rel) == FUTEX_ASLEEP) {
         /* The record may be gone by now (H4): a wake of an address that nobody waits on does nothing. */
         gri_futex_wake(futex, 1);
@@ -506,6 +508,7 @@ static int g2g_begin(struct gr_g *self, struct gr_hold *hold, uint64_t id, uint6
 
 int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
 {
+    struct gri_waiter waiter = {.careful = true};
     struct gr_g *self = gri_self();
     struct g2g ask = {hold, NULL, 0};
     int result;
@@ -514,13 +517,20 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
         GR_PANIC("gr_suspend inside a no-preempt section");
     if (id == atomic_load_explicit(&self->id, memory_order_relaxed))
         return -EDEADLK;
+    if (gr_cancelled())
+        return -ECANCELED;
     result = g2g_begin(self, hold, id, timeout_ns, &ask.target);
     if (result != 0)
         return result == GR_HOLD_STOPPED ? 0 : result == -EOWNERDEAD ? -ESRCH : result;
     ask.deadline_ns = hold->deadline_ns;
     hold->waiter_kind = WAITER_GOROUTINE;
-    hold->waiter = self;
-    gri_park(GRI_WAIT_SUSPEND, (void *)(uintptr_t)id, g2g_commit, &ask);
+    hold->waiter = &waiter;
+    if (gri_wait(&waiter, GRI_WAIT_SUSPEND, (void *)(uintptr_t)id, 0, g2g_commit, &ask) == -ECANCELED) {
+        /* Under the list's lock: withdrawn, or told meanwhile, and then let go. */
+        if (!gr_hold_cancel(hold))
+            gr_hold_end(hold);
+        return -ECANCELED;
+    }
     return result_of(hold, atomic_load_explicit(&hold->state, memory_order_acquire));
 }
 

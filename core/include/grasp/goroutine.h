@@ -184,7 +184,7 @@ typedef struct gr_suspension {
  * Stops goroutine `id` at a safe-point and keeps it stopped until gr_resume. From a goroutine it parks the
  * caller; from a thread it blocks it. timeout_ns 0: only if it is stopped already.
  * -ESRCH: no such goroutine, or it ended first; -ETIMEDOUT (withdrawn); -EOVERFLOW: too many holds;
- * -EDEADLK: the caller itself; -ENOMEM. Waiting here ends with the stop or the time-out, not by cancellation.
+ * -EDEADLK: the caller itself; -ENOMEM; -ECANCELED: the caller was asked to end (nothing is held then).
  * Panics if the caller is in a no-preempt section.
  */
 int gr_suspend(uint64_t id, uint64_t timeout_ns, gr_suspension *out);
