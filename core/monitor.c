@@ -23,6 +23,7 @@
 #define TICK_BUSY_NS   250000  /* somebody runs and somebody waits */
 #define TICK_CALM_NS   5000000 /* somebody runs, nobody waits */
 #define QUIET_LOOKS    20      /* so many looks without waiters before it calms down */
+#define STUBBORN_NS    2000000 /* one that was asked so long ago will not stop soon */
 #define FRESH_WAIT_NS  100000
 #define FRESH_SHARE_NS 100000
 #define SYSCALL_GRACE_NS                                                                           \
@@ -106,8 +107,25 @@ static void end_slice(struct gr_m *m)
     gri_send_signal(m, g, again);
 }
 
+/*
+ * What m runs has to go. If it was asked before and does not (a no-preempt section, a long call of libc, asynchronous
+ * preemption switched off), those who wait behind it go where the other processors find them.
+ */
+static void ask_to_go(struct gr_p *p, struct gr_m *m, uint64_t now_ns)
+{
+    uint64_t tick = atomic_load_explicit(&p->tick, memory_order_relaxed);
+
+    if (p->asked_ns == 0 || p->asked_tick != tick) {
+        p->asked_tick = tick;
+        p->asked_ns = now_ns;
+    } else if (now_ns - p->asked_ns > STUBBORN_NS) {
+        gri_runq_rescue(p);
+    }
+    end_slice(m);
+}
+
 /* A running processor: when to look again because somebody waits for it; 0: nobody does. */
-static uint64_t watch_running(struct gr_p *p, uint64_t now_ticks, bool others_wait)
+static uint64_t watch_running(struct gr_p *p, uint64_t now_ns, uint64_t now_ticks, bool others_wait)
 {
     struct gr_m *m = atomic_load_explicit(&p->m, memory_order_relaxed);
     uint64_t since = atomic_load_explicit(&p->run_since, memory_order_relaxed);
@@ -123,7 +141,7 @@ static uint64_t watch_running(struct gr_p *p, uint64_t now_ticks, bool others_wa
          ran > (uint64_t)atomic_load_explicit(&gri_sched.slice_us, memory_order_relaxed) * 1000) ||
         (next && ran > FRESH_SHARE_NS && now_ticks > fresh &&
          gri_ticks_to_ns(now_ticks - fresh) > FRESH_WAIT_NS))
-        end_slice(m);
+        ask_to_go(p, m, now_ns);
     return next ? FRESH_WAIT_NS : waits ? TICK_BUSY_NS : 0;
 }
 
@@ -166,7 +184,7 @@ static uint64_t watch_processors(uint64_t now_ns)
 
         if (status == GRI_P_RUNNING) {
             busy = true;
-            look = earlier(look, watch_running(p, now_ticks, others_wait));
+            look = earlier(look, watch_running(p, now_ns, now_ticks, others_wait));
         } else if (status == GRI_P_SYSCALL) {
             busy = true;
             retake(p, now_ns, others_wait);

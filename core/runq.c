@@ -194,6 +194,37 @@ struct gr_g *gri_global_pop(struct gr_p *p)
     return first;
 }
 
+/* One from the ring, by whoever is not its owner. */
+static struct gr_g *ring_take(struct gr_p *p)
+{
+    /* acquire both; as in gri_runq_steal. */
+    uint32_t head = atomic_load_explicit(&p->head, memory_order_acquire);
+
+    for (;;) {
+        uint32_t tail = atomic_load_explicit(&p->tail, memory_order_acquire);
+        struct gr_g *g;
+
+        if (head == tail)
+            return NULL;
+        g = atomic_load_explicit(&p->slot[head % GRI_RUNQ_SLOTS], memory_order_relaxed);
+        if (atomic_compare_exchange_weak_explicit(&p->head, &head, head + 1, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return g;
+    }
+}
+
+void gri_runq_rescue(struct gr_p *p)
+{
+    struct gr_g *g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
+    uint32_t count = g != NULL;
+
+    if (g)
+        gri_enqueue_global(g);
+    /* Bounded: the owner may push meanwhile. */
+    while (count++ < GRI_RUNQ_SLOTS && (g = ring_take(p)))
+        gri_enqueue_global(g);
+}
+
 /* ---- Enqueueing ---------------------------------------------------------------------------------- */
 
 /* p was given something while it was being retired: back to where everybody looks. */

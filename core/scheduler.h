@@ -55,6 +55,7 @@ struct gr_p {
 
     /* The monitor's. */
     uint64_t seen_syscall_tick, seen_syscall_ns;
+    uint64_t asked_tick, asked_ns; /* the run that was asked to end, and since when */
 };
 
 typedef void gri_mcall_fn(struct gr_m *m, struct gr_g *g, void *arg);
@@ -159,6 +160,8 @@ void gri_enqueue(struct gr_g *g, bool fresh);
 /* The same to the global queue's end: it had its slice. */
 void gri_enqueue_global(struct gr_g *g);
 struct gr_g *gri_runq_pop(struct gr_p *p);
+/* Moves all that waits for p to the global queue. From any thread. */
+void gri_runq_rescue(struct gr_p *p);
 void gri_runq_push(struct gr_p *p, struct gr_g *g);
 struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_next);
 bool gri_runq_empty(const struct gr_p *p);

@@ -525,7 +525,8 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
     ask.deadline_ns = hold->deadline_ns;
     hold->waiter_kind = WAITER_GOROUTINE;
     hold->waiter = &waiter;
-    if (gri_wait(&waiter, GRI_WAIT_SUSPEND, (void *)(uintptr_t)id, 0, g2g_commit, &ask) == -ECANCELED) {
+    if (gri_wait(&waiter, GRI_WAIT_SUSPEND, (void *)(uintptr_t)id, 0, g2g_commit, &ask) ==
+        -ECANCELED) {
         /* Under the list's lock: withdrawn, or told meanwhile, and then let go. */
         if (!gr_hold_cancel(hold))
             gr_hold_end(hold);
