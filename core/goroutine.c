@@ -123,7 +123,10 @@ static int inherit(struct gr_g *g, struct gr_g *parent, const struct birth *birt
 
     if (error)
         return error;
-    g->module = birth->module ? birth->module : parent ? parent->module : NULL;
+    /* Started by a program's own thread, it belongs to the module whose code it is: "main", mostly. */
+    g->module = birth->module ? birth->module
+                : parent      ? parent->module
+                              : gri_module_of((uint64_t)(uintptr_t)birth->fn);
     if (g->module && !birth->module)
         gri_module_live_add(g->module, 1);
     g->wired = g->module && gri_module_wired(g->module);
