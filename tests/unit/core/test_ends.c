@@ -1,0 +1,217 @@
+/*
+ * test_ends.c: what a program says before it dies of a goroutine's fault (G22, C4) or of a misuse of the runtime.
+ *
+ * Each case runs this program again with the name of a way to die; the child writes to a pipe and must end by
+ * SIGABRT or the signal of its fault, never by exit. The parent does not start a runtime.
+ */
+#include "harness.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- The child ------------------------------------------------------------------------------------- */
+
+static volatile unsigned depth_wanted = 1u << 30;
+
+/* Small frames: the entry check finds it. */
+__attribute__((noinline)) static unsigned recurse(unsigned depth)
+{
+    volatile unsigned here = depth;
+
+    if (depth < depth_wanted)
+        here += recurse(depth + 1);
+    return here;
+}
+
+static void overflow_by_recursion(void *arg)
+{
+    (void)arg;
+    recurse(0);
+}
+
+/* One big frame below an entry check that still passed: the guard finds it. */
+__attribute__((noinline)) static unsigned touch_far_below(void)
+{
+    volatile unsigned char frame[250 * 1024];
+
+    for (size_t i = sizeof frame; i >= 4096; i -= 4096)
+        frame[i - 1] = 1;
+    return frame[5000];
+}
+
+static void overflow_by_a_big_frame(void *arg)
+{
+    (void)arg;
+    touch_far_below();
+}
+
+static void fault(void *arg)
+{
+    *(volatile int *)((uintptr_t)arg + 8) = 1;
+}
+
+static void suspend_in_a_section(void *arg)
+{
+    gr_suspension s;
+
+    (void)arg;
+    gr_nopreempt_begin();
+    gr_suspend(gr_id() + 1, 1, &s);
+}
+
+static void end_a_section_not_begun(void *arg)
+{
+    (void)arg;
+    gr_nopreempt_end();
+}
+
+static struct gr_chan *chan;
+static void wait_for_ever(void *arg)
+{
+    (void)arg;
+    gr_chan_recv(chan, NULL);
+}
+
+static bool run_child(const char *way, size_t stack_bytes)
+{
+    static const struct {
+        const char *name;
+        void (*fn)(void *);
+    } ways[] = {{"recursion", overflow_by_recursion},
+                {"frame", overflow_by_a_big_frame},
+                {"fault", fault},
+                {"section", suspend_in_a_section},
+                {"end", end_a_section_not_begun},
+                {"destroy", wait_for_ever}};
+    struct gr_go_opts opts = {.name = "the culprit", .stack_bytes = stack_bytes};
+    struct rlimit no_core = {0, 0};
+
+    setrlimit(RLIMIT_CORE, &no_core);
+    chan = gr_chan_create(0, 0);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (strcmp(way, ways[i].name) == 0)
+            opts.fn = ways[i].fn;
+    }
+    if (gr_go_with(&opts) <= 0)
+        return false;
+    while (strcmp(way, "destroy") == 0) {
+        struct gr_info info;
+
+        if (gr_info(1, &info) == 0 && info.wait_reason[0])
+            gr_chan_destroy(chan);
+    }
+    for (;;)
+        pause();
+}
+
+/* ---- The parent ------------------------------------------------------------------------------------ */
+
+static char report[65536];
+static const char *program;
+
+/* Runs the child; returns the signal that ended it. Its output is in `report`. */
+static int signal_of(const char *way, const char *stack_bytes)
+{
+    int end[2], status;
+    size_t used = 0;
+    ssize_t n;
+    pid_t pid;
+
+    assert_int_equal(pipe(end), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(end[1], STDERR_FILENO);
+        dup2(end[1], STDOUT_FILENO);
+        close(end[0]);
+        close(end[1]);
+        alarm(60);
+        execl(program, program, "--child", way, stack_bytes,
+              async_on ? NULL : "--async-preempt=off", NULL);
+        _exit(127);
+    }
+    close(end[1]);
+    while (used < sizeof report - 1 &&
+           (n = read(end[0], report + used, sizeof report - 1 - used)) > 0)
+        used += (size_t)n;
+    report[used] = 0;
+    close(end[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFSIGNALED(status))
+        fail_msg("the child ended with status %#x and said: %s", status, report);
+    return WTERMSIG(status);
+}
+
+static void expect_said(const char *text)
+{
+    if (!strstr(report, text))
+        fail_msg("\"%s\" is not in the report:\n%s", text, report);
+}
+
+/* A1: at several sizes of stack. */
+static void a_stack_overflow_is_reported_at_every_size(void **state)
+{
+    static const char *const sizes[] = {"0",      "65536",   "69632",   "131072",
+                                        "262144", "1048576", "16777216"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        assert_int_equal(signal_of("recursion", sizes[i]), SIGABRT);
+        expect_said("stack overflow");
+        expect_said("goroutine 1 ");
+        expect_said("the culprit");
+        expect_said("module main");
+        expect_said("sp 0x");
+    }
+}
+
+static void a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("frame", "0"), SIGSEGV);
+    expect_said("stack overflow");
+    expect_said("guard");
+    expect_said("goroutine 1 ");
+}
+
+static void a_fault_is_reported_and_takes_its_default_action(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("fault", "0"), SIGSEGV);
+    expect_said("signal 11");
+    expect_said("address 0x8");
+    expect_said("goroutine 1 ");
+    expect_said("module main");
+}
+
+static void misuse_of_the_runtime_is_named(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("section", "0"), SIGABRT);
+    expect_said("no-preempt section");
+    assert_int_equal(signal_of("end", "0"), SIGABRT);
+    expect_said("without gr_nopreempt_begin");
+    assert_int_equal(signal_of("destroy", "0"), SIGABRT);
+    expect_said("destroyed");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stack_overflow_is_reported_at_every_size),
+        cmocka_unit_test(a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported),
+        cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
+        cmocka_unit_test(misuse_of_the_runtime_is_named),
+    };
+
+    if (argc >= 4 && strcmp(argv[1], "--child") == 0) {
+        harness_start(argc, argv, (struct gr_options){.procs = 2});
+        return run_child(argv[2], strtoull(argv[3], NULL, 10)) ? 0 : 3;
+    }
+    program = argv[0];
+    for (int i = 1; i < argc; i++)
+        async_on = async_on && strcmp(argv[i], "--async-preempt=off") != 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
