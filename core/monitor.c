@@ -189,6 +189,9 @@ static uint64_t watch_processors(uint64_t now_ns)
             busy = true;
             retake(p, now_ns, others_wait);
             look = earlier(look, TICK_BUSY_NS);
+        } else if (!gri_runq_empty(p)) {
+            /* Put there while its owner gave it up because there are fewer processors now (push_foreign_next). */
+            gri_runq_rescue(p);
         }
     }
     if (others_wait) { /* never asleep for long while the global queue is not empty */
