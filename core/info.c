@@ -2,151 +2,20 @@
  * info.c: what is shown of a goroutine, alive or ended, and the lists of both.
  *
  * Of the living, fields are read without stopping anyone; the generation is read before and after, so that
- * what is shown is of one life. Roots that ended are kept (the last DEAD_ROOTS), and so are children
- * (DEAD_CHILDREN), in rings of their own, so that a storm of children does not push out the results.
+ * what is shown is of one life. Those that ended are dead.c's.
  *
- * Locks: dead_lock guards the rings; g->meta_lock the strings of a living one.
+ * Lock: g->meta_lock guards the strings of a living one.
  */
 #include "scheduler.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define DEAD_ROOTS    10000
-#define DEAD_CHILDREN 10000
-
-struct dead {
-    uint64_t id, root, parent, created_realtime_ns, ended_realtime_ns, cpu_ticks;
-    uint64_t preempts_sync, preempts_async;
-    struct gri_labels *labels;
-    struct gri_log *log;
-    char *result;
-    const struct gr_entry *root_entry;
-    char module[GR_NAME_MAX + 1], name[GR_NAME_MAX + 1];
-    int exit_code, m, p;
-    bool is_root, cancelled;
-};
-
-struct ring {
-    struct dead *slot;
-    size_t capacity;
-    uint64_t count;
-};
-
-static struct gri_lock dead_lock;
-static struct ring roots = {.capacity = DEAD_ROOTS}, children = {.capacity = DEAD_CHILDREN};
 
 static uint64_t load(const _Atomic(uint64_t) *field)
 {
     /* relaxed: shown to people. */
     return atomic_load_explicit(field, memory_order_relaxed);
-}
-
-/* ---- The ended ----------------------------------------------------------------------------------- */
-
-static void fill_dead(struct dead *d, struct gr_g *g)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME_COARSE, &t);
-    *d = (struct dead){
-        .id = load(&g->id),
-        .root = load(&g->root),
-        .parent = load(&g->parent),
-        .created_realtime_ns = load(&g->created_realtime_ns),
-        .ended_realtime_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec,
-        .cpu_ticks = load(&g->cpu_ticks),
-        .preempts_sync = load(&g->preempts_sync),
-        .preempts_async = load(&g->preempts_async),
-        .root_entry = g->root_entry,
-        .exit_code = g->exit_code,
-        .is_root = g->is_root,
-        .cancelled = atomic_load_explicit(&g->cancel, memory_order_relaxed),
-        .m = atomic_load_explicit(&g->last_m, memory_order_relaxed),
-        .p = atomic_load_explicit(&g->last_p, memory_order_relaxed),
-    };
-    strcpy(d->name, g->name);
-    if (g->module)
-        stpncpy(d->module, gri_module_name(g->module), sizeof d->module - 1);
-    gri_lock(&g->meta_lock);
-    g->module = NULL;
-    d->labels = g->labels;
-    d->log = g->log;
-    d->result = g->result;
-    g->labels = NULL;
-    g->log = NULL;
-    g->result = NULL;
-    gri_unlock(&g->meta_lock);
-}
-
-void gri_dead_keep(struct gr_g *g)
-{
-    struct ring *ring = g->is_root ? &roots : &children;
-    struct gri_module *module = g->module;
-    struct dead fresh, old = {0};
-
-    fill_dead(&fresh, g);
-    gri_lock(&dead_lock);
-    if (!ring->slot)
-        ring->slot = calloc(ring->capacity, sizeof *ring->slot);
-    if (ring->slot) {
-        struct dead *at = &ring->slot[ring->count++ % ring->capacity];
-
-        old = *at;
-        *at = fresh;
-    } else {
-        old = fresh;
-    }
-    gri_unlock(&dead_lock);
-    gri_labels_unref(old.labels);
-    gri_log_unref(old.log);
-    free(old.result);
-    free(g->args);
-    g->args = NULL;
-    if (module)
-        gri_module_live_add(module, -1);
-}
-
-/* dead_lock held. */
-static struct dead *find_dead(uint64_t id)
-{
-    struct ring *rings[2] = {&roots, &children};
-
-    for (unsigned r = 0; r < 2; r++) {
-        uint64_t n = rings[r]->count < rings[r]->capacity ? rings[r]->count : rings[r]->capacity;
-
-        for (uint64_t i = 0; rings[r]->slot && i < n; i++) {
-            if (rings[r]->slot[i].id == id)
-                return &rings[r]->slot[i];
-        }
-    }
-    return NULL;
-}
-
-static void info_of_dead(const struct dead *d, struct gr_info *info)
-{
-    *info = (struct gr_info){
-        .id = d->id,
-        .root = d->root,
-        .parent = d->parent,
-        .state = GR_DEAD,
-        .cancelled = d->cancelled,
-        .cpu_ns = gri_ticks_to_ns(d->cpu_ticks),
-        .created_realtime_ns = d->created_realtime_ns,
-        .ended_realtime_ns = d->ended_realtime_ns,
-        .m = d->m,
-        .p = d->p,
-        .preempts_sync = d->preempts_sync,
-        .preempts_async = d->preempts_async,
-        .exit_reason = d->cancelled ? GR_EXIT_CANCELLED : GR_EXIT_RETURNED,
-        .exit_code = d->exit_code,
-    };
-    strcpy(info->name, d->name);
-    strcpy(info->module, d->module);
-    snprintf(info->entry, sizeof info->entry, "%s", d->root_entry ? d->root_entry->name : "");
-    gri_labels_copy(d->labels, info);
 }
 
 static int missing(uint64_t id)
@@ -208,7 +77,6 @@ int gr_info(uint64_t id, struct gr_info *info)
 {
     uint64_t w, after;
     struct gr_g *g = gri_registry_find(id, &w);
-    struct dead *d;
 
     if (g) {
         info_of_live(g, w, info);
@@ -217,28 +85,14 @@ int gr_info(uint64_t id, struct gr_info *info)
         if (gri_word_generation(after) == gri_word_generation(w) && info->id == id)
             return 0;
     }
-    gri_lock(&dead_lock);
-    d = find_dead(id);
-    if (d)
-        info_of_dead(d, info);
-    gri_unlock(&dead_lock);
-    return d ? 0 : missing(id);
+    return gri_dead_info(id, info) ? 0 : missing(id);
 }
 
 int gr_info_result(uint64_t id, char **json)
 {
-    struct dead *d;
-    int error = 0;
+    int error = gri_dead_result(id, json);
 
-    *json = NULL;
-    gri_lock(&dead_lock);
-    d = find_dead(id);
-    if (d && d->result) {
-        *json = strdup(d->result);
-        error = *json ? 0 : -ENOMEM;
-    }
-    gri_unlock(&dead_lock);
-    return d ? error : missing(id);
+    return error == -ENOENT ? missing(id) : error;
 }
 
 ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint64_t *lost)
@@ -246,7 +100,6 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
     uint64_t w;
     struct gr_g *g = gri_registry_find(root, &w);
     struct gri_log *log = NULL;
-    struct dead *d;
     ssize_t n;
 
     if (g) {
@@ -255,12 +108,8 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
             log = gri_log_ref(g->log);
         gri_unlock(&g->meta_lock);
     }
-    if (!log) {
-        gri_lock(&dead_lock);
-        d = find_dead(root);
-        log = d ? gri_log_ref(d->log) : NULL;
-        gri_unlock(&dead_lock);
-    }
+    if (!log)
+        log = gri_dead_log(root);
     if (!log)
         return missing(root);
     n = gri_log_copy(log, from, buf, bytes, lost);
@@ -276,8 +125,10 @@ struct id_list {
     bool failed;
 };
 
-static void add_id(struct id_list *list, uint64_t id)
+static void add_id(void *arg, uint64_t id)
 {
+    struct id_list *list = arg;
+
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 1024;
         uint64_t *bigger = realloc(list->ids, capacity * sizeof *bigger);
@@ -308,20 +159,6 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void add_dead(struct id_list *list)
-{
-    struct ring *rings[2] = {&roots, &children};
-
-    gri_lock(&dead_lock);
-    for (unsigned r = 0; r < 2; r++) {
-        uint64_t n = rings[r]->count < rings[r]->capacity ? rings[r]->count : rings[r]->capacity;
-
-        for (uint64_t i = 0; rings[r]->slot && i < n; i++)
-            add_id(list, rings[r]->slot[i].id);
-    }
-    gri_unlock(&dead_lock);
-}
-
 static void collect(enum gr_list_what what, struct id_list *list)
 {
     size_t kept = 0;
@@ -329,7 +166,7 @@ static void collect(enum gr_list_what what, struct id_list *list)
     if (what & GR_LIST_LIVE)
         gri_registry_each(add_slot, list);
     if (what & GR_LIST_DEAD)
-        add_dead(list);
+        gri_dead_each(add_id, list);
     if (list->count == 0)
         return;
     qsort(list->ids, list->count, sizeof *list->ids, by_value);

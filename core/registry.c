@@ -24,6 +24,7 @@
 #define BLOCKS_MAX     65536u /* 16.7 million slots */
 #define BUCKETS        65536u
 #define LOCAL_FREE_MAX 128u
+#define REFILL         32u
 
 static struct gr_g *block[BLOCKS_MAX];
 static _Atomic(uint32_t) block_count;
@@ -37,7 +38,11 @@ static struct bucket {
     struct gr_g *first;
 } bucket[BUCKETS];
 
-static _Atomic(uint64_t) last_id, live;
+/* On one line: two processors that bear and bury fetch it once for each. */
+static struct {
+    _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) last_id;
+    _Atomic(uint64_t) live, ended;
+} counts;
 static uint64_t live_max;
 
 void gri_registry_init(uint64_t max_goroutines)
@@ -55,7 +60,7 @@ uint64_t gri_registry_max(void)
 uint64_t gri_registry_last_id(void)
 {
     /* relaxed: an id that is handed out is known to its receiver by other means. */
-    return atomic_load_explicit(&last_id, memory_order_relaxed);
+    return atomic_load_explicit(&counts.last_id, memory_order_relaxed);
 }
 
 /* ---- Slots --------------------------------------------------------------------------------------- */
@@ -101,12 +106,44 @@ static struct gr_g *take_bare_slot(void)
     return g;
 }
 
+/* Some from the global list for p, which has none: one lock for REFILL births. */
+static void refill(struct gr_p *p)
+{
+    gri_lock(&block_lock);
+    for (unsigned i = 0; i < REFILL && free_list; i++) {
+        struct gr_g *g = free_list;
+
+        free_list = g->queue_next;
+        g->queue_next = p->free_list;
+        p->free_list = g;
+        p->free_count++;
+    }
+    gri_unlock(&block_lock);
+}
+
+/* Half of what p has to the global list. */
+static void spill(struct gr_p *p)
+{
+    gri_lock(&block_lock);
+    for (unsigned i = 0; i < LOCAL_FREE_MAX / 2; i++) {
+        struct gr_g *g = p->free_list;
+
+        p->free_list = g->queue_next;
+        p->free_count--;
+        g->queue_next = free_list;
+        free_list = g;
+    }
+    gri_unlock(&block_lock);
+}
+
 static struct gr_g *take_slot(void)
 {
     struct gr_m *m = gri_m();
     struct gr_p *p = m ? m->p : NULL;
     struct gr_g *g;
 
+    if (p && !p->free_list)
+        refill(p);
     if (p && p->free_list) {
         g = p->free_list;
         p->free_list = g->queue_next;
@@ -125,7 +162,9 @@ static struct gr_g *take_slot(void)
 
 static void give_slot(struct gr_p *p, struct gr_g *g)
 {
-    if (p && g->stack.hi && p->free_count < LOCAL_FREE_MAX) {
+    if (p && g->stack.hi) {
+        if (p->free_count == LOCAL_FREE_MAX)
+            spill(p);
         g->queue_next = p->free_list;
         p->free_list = g;
         p->free_count++;
@@ -148,8 +187,8 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
     struct gr_g *g;
 
     /* relaxed: a cap, exact because every birth adds first and takes back if it went over. */
-    if (atomic_fetch_add_explicit(&live, 1, memory_order_relaxed) >= live_max) {
-        atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&counts.live, 1, memory_order_relaxed) >= live_max) {
+        atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
         *error = -EAGAIN;
         return NULL;
     }
@@ -160,7 +199,7 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
     if (!g || (!g->stack.hi && gri_stack_alloc(&g->stack, stack_bytes) != 0)) {
         if (g)
             give_slot(NULL, g);
-        atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
         return NULL;
     }
     w = atomic_load_explicit(&g->word, memory_order_relaxed);
@@ -189,7 +228,7 @@ void gri_g_abandon(struct gr_g *g)
 {
     if (g->stack.large)
         gri_stack_free(&g->stack);
-    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
     give_slot(NULL, g);
 }
 
@@ -197,15 +236,21 @@ void gri_g_free(struct gr_m *m, struct gr_g *g)
 {
     if (g->stack.large)
         gri_stack_free(&g->stack);
-    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts.ended, 1, memory_order_relaxed);
     give_slot(m->p, g);
+}
+
+uint64_t gri_registry_ended(void)
+{
+    return atomic_load_explicit(&counts.ended, memory_order_relaxed);
 }
 
 /* ---- Ids ----------------------------------------------------------------------------------------- */
 
 uint64_t gri_registry_publish(struct gr_g *g)
 {
-    uint64_t id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1;
+    uint64_t id = atomic_fetch_add_explicit(&counts.last_id, 1, memory_order_relaxed) + 1;
     struct bucket *b = &bucket[id % BUCKETS];
 
     atomic_store_explicit(&g->id, id, memory_order_relaxed);

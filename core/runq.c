@@ -79,7 +79,8 @@ void gri_runq_push(struct gr_p *p, struct gr_g *g)
         ring_spill(p, g);
 }
 
-static void push_next(struct gr_p *p, struct gr_g *g, uint64_t ticks)
+/* True: it is all that waits for p. */
+static bool push_next(struct gr_p *p, struct gr_g *g, uint64_t ticks)
 {
     struct gr_g *old;
 
@@ -92,6 +93,9 @@ static void push_next(struct gr_p *p, struct gr_g *g, uint64_t ticks)
     old = atomic_exchange_explicit(&p->next, g, memory_order_seq_cst);
     if (old)
         gri_runq_push(p, old);
+    /* relaxed: a thief may have emptied it. */
+    return !old && atomic_load_explicit(&p->head, memory_order_relaxed) ==
+                       atomic_load_explicit(&p->tail, memory_order_relaxed);
 }
 
 struct gr_g *gri_runq_pop(struct gr_p *p)
@@ -279,7 +283,10 @@ void gri_enqueue(struct gr_g *g, bool fresh)
         return;
     }
     if (fresh) {
-        push_next(m->p, g, m->ticks);
+        if (push_next(m->p, g, m->ticks) && gri_wake_in_vain()) {
+            gri_monitor_work();
+            return;
+        }
     } else {
         gri_runq_push(m->p, g);
         /* seq_cst; pairs with the fence in go_idle: it sees the ring's new tail, or we see an idle p. */

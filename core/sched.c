@@ -99,7 +99,6 @@ static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
                                                     memory_order_relaxed));
     if (gri_word_holds(w) > 0)
         gri_tell(g);
-    atomic_fetch_add_explicit(&gri_count_ended, 1, memory_order_relaxed);
     /* Only now: whoever asks because of the event finds it among the ended. */
     gri_event(GR_EVENT_ENDED, id, root, NULL);
     GRI_TSAN_DESTROY(g->tsan_fiber);
@@ -225,6 +224,7 @@ static void execute(struct gr_m *m, struct gr_g *g)
 #define SEARCH_NS 20000 /* how long a thread searches before it sleeps */
 #define STEAL_NEXT_NS                                                                              \
     5000 /* a goroutine woken by a running one waits so long for its own processor */
+#define IN_VAIN_NS 100000 /* after a search in vain a single goroutine wakes nobody for so long */
 
 static struct gr_g *steal_once(struct gr_m *m)
 {
@@ -301,6 +301,9 @@ static void go_idle(struct gr_m *m)
     gri_processor_idle_put(p);
     if (m->spinning) {
         m->spinning = false;
+        /* relaxed: see gri_wake_in_vain. */
+        atomic_store_explicit(&gri_sched.wake_again, arch_ticks() + gri_ns_to_ticks(IN_VAIN_NS),
+                              memory_order_relaxed);
         atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
     }
     /* seq_cst; pairs with the fence in gri_wake_one: it sees an idle p, or we see the work. */

@@ -111,6 +111,8 @@ struct gri_sched {
     _Atomic(uint32_t) m_count;
     /* Anyone. */
     _Alignas(GRI_CACHE_LINE) _Atomic(int32_t) spinning;
+    _Atomic(uint64_t)
+        wake_again; /* arch_ticks until which waking for one goroutine is not worth it */
     _Atomic(uint32_t) async_off;
     _Atomic(uint32_t) slice_us;
     _Atomic(uint32_t) started;
@@ -174,6 +176,11 @@ void gri_global_push_all(struct gr_g *head, struct gr_g *tail, uint32_t count);
 /* Wakes or makes a thread for p (NULL: an idle one). */
 void gri_thread_start(struct gr_p *p, bool spinning);
 void gri_wake_one(void);
+/*
+ * Whether a thread that was woken just now found nothing to do: then one goroutine that its processor will
+ * probably run at once (two that hand something to and fro) is no reason to wake it again; the monitor sees to it.
+ */
+bool gri_wake_in_vain(void);
 /* The calling m has no p: sleeps until it is given one. */
 void gri_thread_park(struct gr_m *m);
 /* m's p goes to whoever can use it. */
@@ -200,6 +207,8 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error);
 void gri_g_free(struct gr_m *m, struct gr_g *g);
 /* The same for one that was never born. */
 void gri_g_abandon(struct gr_g *g);
+/* How many ended. */
+uint64_t gri_registry_ended(void);
 /* Gives it an id and makes it findable. */
 uint64_t gri_registry_publish(struct gr_g *g);
 void gri_registry_remove(struct gr_g *g);
@@ -296,6 +305,14 @@ extern _Atomic(uint32_t) gri_draining;
 
 /* Remembers what is to be shown of a goroutine that ends; takes over its labels, result and log references. */
 void gri_dead_keep(struct gr_g *g);
+void gri_dead_init(void);
+bool gri_dead_info(uint64_t id, struct gr_info *info);
+/* 0, -ENOMEM, or -ENOENT: not kept. */
+int gri_dead_result(uint64_t id, char **json);
+/* A reference, or NULL. */
+struct gri_log *gri_dead_log(uint64_t id);
+typedef void gri_id_fn(void *arg, uint64_t id);
+void gri_dead_each(gri_id_fn *fn, void *arg);
 bool gri_json_valid(const char *text, size_t bytes);
 const char *gri_wait_name(enum gri_wait reason);
 void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text);
@@ -307,7 +324,7 @@ _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc);
 
 /* Counters that suspend.c keeps; stats.c adds the threads' own. */
 extern _Atomic(uint64_t) gri_count_suspends, gri_count_timeouts, gri_count_gone, gri_count_resumes;
-extern _Atomic(uint64_t) gri_count_signals, gri_count_resent, gri_count_ended;
+extern _Atomic(uint64_t) gri_count_signals, gri_count_resent;
 extern _Atomic(uint64_t) gri_latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];
 extern _Atomic(uint64_t) gri_latency_sum[GR_SAFEPOINTS];
 extern _Atomic(uint64_t) gri_refused_total[GR_REFUSALS];

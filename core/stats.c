@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-_Atomic(uint64_t) gri_count_ended;
-
 static _Atomic(gr_event_fn *) event_fn;
 static void *event_ctx;
 
@@ -64,7 +62,7 @@ void gr_stats(struct gr_stats *stats)
     stats->max_goroutines = gri_registry_max();
     gri_registry_each(count_slot, stats);
     stats->spawned = gri_registry_last_id();
-    stats->ended = load(&gri_count_ended);
+    stats->ended = gri_registry_ended();
     sum_threads(stats);
     for (unsigned k = 0; k < GR_SAFEPOINTS; k++) {
         stats->latency_sum_ns[k] = load(&gri_latency_sum[k]);

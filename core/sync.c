@@ -232,15 +232,30 @@ void gr_cond_broadcast(gr_cond *cond)
 
 int gr_waitgroup_add(gr_waitgroup *group, int64_t n)
 {
+    _Atomic(int64_t) *count = (_Atomic(int64_t) *)&group->count;
     struct gr_g *list = NULL, *g;
-    int64_t sum;
+    int64_t before = atomic_load_explicit(count, memory_order_relaxed), sum;
 
-    gri_lock(queue_lock(&group->waiters));
-    if (__builtin_add_overflow(group->count, n, &sum) || sum < 0) {
-        gri_unlock(queue_lock(&group->waiters));
-        return -EINVAL;
+    /*
+     * Short of 0 and of what is not allowed, nobody is woken and no lock is needed. The step to 0 is taken under
+     * it: a waiter that sees 0 there has the group to itself, and may free it.
+     */
+    while (!__builtin_add_overflow(before, n, &sum) && sum > 0) {
+        /* acq_rel; pairs with the other members' steps: what they did before is seen by whoever gets to 0. */
+        if (atomic_compare_exchange_weak_explicit(count, &before, sum, memory_order_acq_rel,
+                                                  memory_order_relaxed))
+            return 0;
     }
-    group->count = sum;
+    gri_lock(queue_lock(&group->waiters));
+    before = atomic_load_explicit(count, memory_order_relaxed);
+    do {
+        if (__builtin_add_overflow(before, n, &sum) || sum < 0) {
+            gri_unlock(queue_lock(&group->waiters));
+            return -EINVAL;
+        }
+        /* acq_rel as above. */
+    } while (!atomic_compare_exchange_weak_explicit(count, &before, sum, memory_order_acq_rel,
+                                                    memory_order_relaxed));
     /* The group may live on a waiter's stack: nobody is readied before we are done with it. */
     while (sum == 0 && (g = queue_win(&group->waiters, 0, false))) {
         g->queue_next = list;
@@ -264,7 +279,8 @@ int gr_waitgroup_wait(gr_waitgroup *group)
     if (!gri_self())
         return -EPERM;
     gri_lock(queue_lock(&group->waiters));
-    if (group->count == 0) {
+    /* acquire; pairs with the step to 0. */
+    if (atomic_load_explicit((_Atomic(int64_t) *)&group->count, memory_order_acquire) == 0) {
         gri_unlock(queue_lock(&group->waiters));
         return 0;
     }

@@ -261,6 +261,14 @@ void gri_wake_one(void)
     gri_thread_start(NULL, true);
 }
 
+bool gri_wake_in_vain(void)
+{
+    /* relaxed, all: decides when, not whether, somebody comes. The clock is read only where a wake is at stake. */
+    return atomic_load_explicit(&gri_sched.idle_p_count, memory_order_relaxed) > 0 &&
+           atomic_load_explicit(&gri_sched.spinning, memory_order_relaxed) == 0 &&
+           arch_ticks() < atomic_load_explicit(&gri_sched.wake_again, memory_order_relaxed);
+}
+
 void gri_thread_park(struct gr_m *m)
 {
     GRI_ASSERT(m->p == NULL);
