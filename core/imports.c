@@ -148,6 +148,11 @@ const struct gri_import *gri_import_table(size_t *count)
     return table;
 }
 
+bool gri_import_interposes(const char *name, const void *address)
+{
+    return gri_import_find(name) && dlsym(RTLD_DEFAULT, name) == address;
+}
+
 bool gri_import_in_libc(const void *address)
 {
     uintptr_t at = (uintptr_t)address;
@@ -225,12 +230,13 @@ static bool is_function(void *address)
 
 void *gri_import_redirect(const char *name, void *address, const char **reason)
 {
-    const struct gri_import *row = gri_import_in_libc(address) ? gri_import_find(name) : NULL;
+    bool libc = gri_import_in_libc(address) || gri_import_interposes(name, address);
+    const struct gri_import *row = libc ? gri_import_find(name) : NULL;
     void *stub;
 
     if (gri_import_in_runtime(address) || gri_module_of((uint64_t)address))
         return address;
-    if (!row && (gri_import_in_libc(address) || !is_function(address)))
+    if (!row && (libc || !is_function(address)))
         return address;
     if (row && row->class == GRI_IMPORT_OBJECT)
         return address;

@@ -44,6 +44,11 @@ const struct gri_import *gri_import_table(size_t *count);
 bool gri_import_is_libc(const char *library);
 /* Whether an address lies in libc, libm or ld.so. From any thread. */
 bool gri_import_in_libc(const void *address);
+/*
+ * Whether `address` stands before libc's function of that name in the whole process, for the runtime as well: a
+ * sanitizer, a preloaded allocator. Then our wrapper ends up in it, and the class is the name's.
+ */
+bool gri_import_interposes(const char *name, const void *address);
 /* Whether it lies in libgrasp; after the first look-up of any name. Async-signal-safe. */
 bool gri_import_in_runtime(const void *address);
 

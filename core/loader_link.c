@@ -140,7 +140,9 @@ static const struct gri_import *classify(const struct gri_elf_import *import, co
                                          bool *foreign)
 {
     const struct gri_import *row = NULL;
-    bool libc = import->library ? gri_import_is_libc(import->library) : gri_import_in_libc(target);
+    bool libc = import->library
+                    ? gri_import_is_libc(import->library)
+                    : gri_import_in_libc(target) || gri_import_interposes(import->name, target);
 
     *foreign = false;
     if (libc)
