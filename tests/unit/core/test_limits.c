@@ -54,6 +54,9 @@ static void one_more_than_the_most_is_refused_until_one_ends(void **state)
     }
 }
 
+#define SLAB_BYTES    ((uint64_t)64 * 256 * 1024) /* stack.c */
+#define SLABS_AT_MOST 2
+
 static void stacks_of_two_sizes_in_turns_take_no_more_and_more_memory(void **state)
 {
     struct gr_go_opts large = {.fn = do_nothing, .stack_bytes = 1 << 20};
@@ -71,7 +74,11 @@ static void stacks_of_two_sizes_in_turns_take_no_more_and_more_memory(void **sta
             gr_stats(&before);
     }
     gr_stats(&after);
-    assert_true(after.stack_bytes_mapped <= before.stack_bytes_mapped);
+    /*
+     * Not one byte more can't be promised: a processor with no free slot of its own takes a new slab while
+     * another keeps a few. 1,500 leaked stacks would be 375 MiB at the least.
+     */
+    assert_true(after.stack_bytes_mapped <= before.stack_bytes_mapped + SLABS_AT_MOST * SLAB_BYTES);
 }
 
 static void settings_outside_their_limits_are_refused(void **state)
