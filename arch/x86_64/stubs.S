@@ -125,7 +125,7 @@ arch_stub_pin:
         movq    (%rdx), %rdx
         movq    %rdx, FOREIGN_CALL + 8(%r11, %rax)
         movq    %rcx, FOREIGN_DEPTH(%r11)
-        leaq    arch_foreign_return(%rip), %rdx
+        leaq    arch_foreign_return + 1(%rip), %rdx
         movq    %rdx, 32(%rsp)
         popq    %rdx
         .cfi_adjust_cfa_offset -8
@@ -141,8 +141,9 @@ arch_stub_pin:
         .size   arch_stub_pin, . - arch_stub_pin
 
 /*
- * Foreign code returns here. rax, rdx and all vector registers carry the result and are not touched.
- * Nobody is ever stopped here: this is runtime text, without a check.
+ * Foreign code returns behind the nop. rax, rdx and all vector registers carry the result and are not touched.
+ * Nobody is ever stopped here: this is runtime text, without a check. The nop is there for unwinders: they look
+ * up a return address by the byte before it, which must be ours as well.
  */
         .globl  arch_foreign_return
         .type   arch_foreign_return, @function
@@ -150,6 +151,7 @@ arch_stub_pin:
 arch_foreign_return:
         .cfi_startproc
         .cfi_undefined %rip
+        nop
         subq    $8, %rsp                        /* the slot again, where the real address goes */
         pushq   %rcx
         pushq   %rdx

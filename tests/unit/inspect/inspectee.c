@@ -2,6 +2,8 @@
  * inspectee.c: a module whose goroutines stand in known places, for test_held.c and the single-step
  * test.
  */
+#include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -110,3 +112,38 @@ static int sorts(const char *args)
     return 0;
 }
 GR_ENTRY("sorts", sorts, "Spins in a call-back of qsort");
+
+/* Reading errno makes it the goroutine's, so that the next stub has to hand it to libc. */
+static KEPT int plain_call(int c)
+{
+    int before = errno, result = toupper(c);
+    NO_TAIL();
+    return before + result;
+}
+
+static KEPT int compare(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static KEPT int pinning_call(int c)
+{
+    int before = errno, numbers[2] = {c, 1};
+    qsort(numbers, 2, sizeof numbers[0], compare);
+    return before + numbers[0];
+}
+
+static KEPT void import_loop(void)
+{
+    while (!gr_cancelled()) {
+        rounds += (uint64_t)plain_call('a');
+        rounds += (uint64_t)pinning_call(2);
+    }
+}
+
+static int imports(const char *args)
+{
+    import_loop();
+    return 0;
+}
+GR_ENTRY("imports", imports, "Calls libc, by both sorts of stubs");

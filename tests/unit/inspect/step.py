@@ -1,15 +1,26 @@
-"""step.py: gdb walks through every instruction of an injected call and asks for the backtrace at each.
+"""step.py: gdb walks through every instruction of our assembly and asks for the backtrace at each.
 
-Run by step.sh inside gdb. At each instruction of arch_async_preempt, the frame above must be the interrupted
-instruction itself, in the module's loop, and the outermost the goroutine's start. The save before the call
-into C and the restore after it are both walked, three times.
+Run by step.sh inside gdb, over stepped.c with the entry that STEP_CASE names:
+
+  spin     arch_async_preempt, the injected call: the frame above must be the interrupted instruction itself
+  calls    a function's entry check that fails: __gr_slow, arch_entry_slow, and back behind the check
+  imports  both sorts of import stubs with their slow path, errno and the pin, up to libc's function
+
+In each, from the innermost frame of the module on the names must be right, and the outermost must be the
+goroutine's start. A pinning stub replaces the return address; from there on gdb, which reads the live stack, must
+say so by ending at arch_foreign_return (docs/caveats.md).
 """
+import os
+
 import gdb
 
-ROUTINE = "arch_async_preempt"
 ROUNDS = 3
 INSTRUCTIONS_MAX = 200
-counts = {"right": 0, "wrong": 0}
+C_CODE = ("arch_on_async", "arch_on_check")
+START = "arch_goroutine_start"
+CASE = os.environ["STEP_CASE"]
+counts = {"right": 0, "cut": 0, "wrong": 0}
+visited = {}
 
 
 def frames():
@@ -20,19 +31,6 @@ def frames():
             found.append((frame.name(), frame.pc()))
         frame = frame.older()
     return found
-
-
-def judge(interrupted):
-    """One backtrace; False once the routine has been left."""
-    now = frames()
-    if now[0][0] != ROUTINE:
-        return False
-    right = (len(now) >= 3 and now[1] == ("spin_loop", interrupted)
-             and now[-1][0] == "arch_goroutine_start")
-    counts["right" if right else "wrong"] += 1
-    if not right:
-        print("WRONG at 0x%x, interrupted 0x%x: %s" % (now[0][1], interrupted, now[:6]))
-    return True
 
 
 def instruction():
@@ -46,31 +44,105 @@ def run_to_next(here):
     gdb.execute("continue", to_string=True)
 
 
-def pass_call(here):
+def pass_call(here, entry):
     """Lets everything run until the goroutine comes back from C."""
     gdb.execute("set scheduler-locking off")
-    ENTRY.enabled = False
+    entry.enabled = False
     run_to_next(here)
-    ENTRY.enabled = True
+    entry.enabled = True
     gdb.execute("set scheduler-locking on")
 
 
-def walk():
+def step(entry):
+    here = instruction()
+    if here["asm"].startswith("call") and any(name in here["asm"] for name in C_CODE):
+        pass_call(here, entry)
+    elif here["asm"].startswith(("pushf", "popf")):
+        # Stepping sets the trap flag, which these would save or load.
+        run_to_next(here)
+    else:
+        gdb.execute("stepi", to_string=True)
+
+
+def count(now, what):
+    counts[what] += 1
+    visited[now[0][0]] = visited.get(now[0][0], 0) + 1
+    if what == "wrong":
+        print("WRONG at 0x%x: %s" % (now[0][1], now[:6]))
+
+
+def poison():
+    gdb.execute("set var *(unsigned long *)gri_sched.m[0]->guard = -1", to_string=True)
+
+
+def walk_injected(entry):
+    """From the first instruction of arch_async_preempt until it has been left."""
     interrupted = int(gdb.parse_and_eval("*(unsigned long *)$sp"))
     for _ in range(INSTRUCTIONS_MAX):
-        if not judge(interrupted):
+        now = frames()
+        if now[0][0] != "arch_async_preempt":
             break
-        here = instruction()
-        if here["asm"].startswith("call"):
-            pass_call(here)
-        elif here["asm"].startswith(("pushf", "popf")):
-            # Stepping sets the trap flag, which these would save or load.
-            run_to_next(here)
-        else:
-            gdb.execute("stepi", to_string=True)
+        right = len(now) >= 3 and now[1] == ("spin_loop", interrupted) and now[-1][0] == START
+        count(now, "right" if right else "wrong")
+        step(entry)
     if frames()[0] != ("spin_loop", interrupted):
-        counts["wrong"] += 1
-        print("WRONG: returned to %s, interrupted 0x%x" % (frames()[0], interrupted))
+        count(frames(), "wrong")
+
+
+def chain_is_right(now, ours, chain):
+    """The innermost frames are `ours`, then come `chain` and at last the goroutine's start."""
+    names = [name for name, _ in now]
+    while names and names[0] in ours:
+        names.pop(0)
+    return names[:len(chain)] == chain and names[-1] == START
+
+
+def walk_check(entry):
+    """From the first instruction of a function whose check fails until it is behind the check."""
+    poison()
+    been_away = False
+    for _ in range(INSTRUCTIONS_MAX):
+        now = frames()
+        if now[0][0] == "called" and been_away:
+            return
+        been_away = been_away or now[0][0] != "called"
+        right = chain_is_right(now, ("__gr_slow", "arch_entry_slow"), ["called", "call_loop", "calls"])
+        count(now, "right" if right else "wrong")
+        step(entry)
+    count(frames(), "wrong")
+
+
+STUB_CODE = ("arch_stubs", "arch_pin_stubs", "arch_stub_slow", "arch_stub_errno", "arch_stub_pin")
+
+
+def walk_stub(entry, caller):
+    """From the call in `caller` through the stub to libc."""
+    for _ in range(INSTRUCTIONS_MAX):
+        if frames()[0][0] in ("arch_stubs", "arch_pin_stubs"):
+            break
+        step(entry)
+    poison()
+    for _ in range(INSTRUCTIONS_MAX):
+        now = frames()
+        if now[0][0] not in STUB_CODE:
+            return
+        if chain_is_right(now, STUB_CODE, [caller, "import_loop", "imports"]):
+            count(now, "right")
+        elif now[-1][0] == "arch_foreign_return" and all(name in STUB_CODE for name, _ in now[:-1]):
+            count(now, "cut" if caller == "pinning_call" else "wrong")
+        else:
+            count(now, "wrong")
+        step(entry)
+    count(frames(), "wrong")
+
+
+def run_rounds(entry, walk, *args):
+    for done in range(ROUNDS):
+        gdb.execute("continue", to_string=True)
+        gdb.execute("set scheduler-locking on")
+        walk(entry, *args)
+        gdb.execute("set scheduler-locking off")
+    entry.enabled = False
 
 
 gdb.execute("set pagination off")
@@ -78,13 +150,23 @@ gdb.execute("set confirm off")
 gdb.execute("set debuginfod enabled off")
 gdb.execute("handle SIGURG nostop noprint pass", to_string=True)
 gdb.execute("tbreak main", to_string=True)
-gdb.execute("run", to_string=True)
-ENTRY = gdb.Breakpoint("*%s" % ROUTINE)
+gdb.execute("run %s" % CASE, to_string=True)
+# By then the module is loaded, and its functions have addresses.
+gdb.execute("tbreak gr_spawn", to_string=True)
 gdb.execute("continue", to_string=True)
-for done in range(ROUNDS):
-    gdb.execute("set scheduler-locking on")
-    walk()
-    gdb.execute("set scheduler-locking off")
-    if done + 1 < ROUNDS:
-        gdb.execute("continue", to_string=True)
-print("step: %(right)d right, %(wrong)d wrong" % counts)
+if CASE == "spin":
+    run_rounds(gdb.Breakpoint("*arch_async_preempt"), walk_injected)
+    wanted = ["arch_async_preempt"]
+elif CASE == "calls":
+    run_rounds(gdb.Breakpoint("*called"), walk_check)
+    wanted = ["called", "__gr_slow", "arch_entry_slow"]
+else:
+    for function in ("plain_call", "pinning_call"):
+        run_rounds(gdb.Breakpoint("*%s" % function), walk_stub, function)
+    wanted = list(STUB_CODE)
+missing = [name for name in wanted if name not in visited]
+print("visited: %s" % visited)
+if missing:
+    print("MISSING: %s" % missing)
+    counts["wrong"] += 1
+print("step %s: %d right, %d cut, %d wrong" % (CASE, counts["right"], counts["cut"], counts["wrong"]))

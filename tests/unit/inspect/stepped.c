@@ -1,6 +1,6 @@
 /*
- * stepped.c: a program for the debugger: one goroutine in a loop without calls, stopped and let go
- * a few times.
+ * stepped.c: a program for the debugger: one goroutine, of the entry of inspectee that is named, stopped and
+ * let go by signal a few times if it is "spin"; else it runs until the debugger ends it.
  */
 #include <grasp/runtime.h>
 
@@ -11,18 +11,21 @@
 #define STOPS      5
 #define TIMEOUT_NS 600000000000u
 
-int main(void)
+int main(int argc, char **argv)
 {
     char err[512] = "";
     struct gr_options options = {.procs = 1};
+    const char *entry = argc > 1 ? argv[1] : "spin";
     int64_t id = -1;
     if (gr_start(&options, err, sizeof err) == 0 &&
         gr_module_load("inspectee", INSPECTEE, err, sizeof err) == 0)
-        id = gr_spawn("inspectee", "spin", "null", NULL);
+        id = gr_spawn("inspectee", entry, "null", NULL);
     if (id < 0) {
         fprintf(stderr, "stepped: %lld %s\n", (long long)id, err);
         return 1;
     }
+    while (strcmp(entry, "spin") != 0)
+        pause();
     for (int stops = 0; stops < STOPS;) {
         struct gr_hold hold;
         memset(&hold, 0, sizeof hold);
