@@ -126,6 +126,8 @@ void api_handle_metrics(struct api_call *call)
            stats.stack_bytes_mapped);
     single(out, "grasp_stacks_unguarded", "gauge", "Stacks without a guard region.",
            stats.stacks_unguarded);
+    single(out, "grasp_inspect_bytes", "gauge", "Memory of the inspector: names, tables, caches.",
+           gr_inspect_bytes());
     add_counters(out, &stats);
     add_latency(out, &stats);
     add_requests(out, call->api);

@@ -90,6 +90,10 @@ int gri_unit_build(struct gri_unit *unit)
         return rc;
     }
     gri_ranges_sort(&unit->functions);
+    /* Read for every address in the unit anyway (symbols.c, name_line). */
+    Dwarf_Lines *lines;
+    if (dwarf_getsrclines(&unit->die, &lines, &unit->line_count) != 0)
+        unit->line_count = 0;
     unit->built = true;
     return 0;
 }

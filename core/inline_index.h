@@ -28,6 +28,7 @@
 struct gri_unit {
     Dwarf_Die die;
     struct gri_ranges functions; /* value: DIE offset; kind: enum gri_unit_kind */
+    size_t line_count;           /* rows of libdw's line table, which it keeps */
     bool built;
 };
 

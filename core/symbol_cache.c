@@ -1,8 +1,8 @@
 /*
  * symbol_cache.c: an open-addressing table from addresses to names; see symbol_cache.h.
  *
- * An entry is one allocation of just its names: most have one. Entries are removed only all at
- * once, so that probing needs no tombstones.
+ * An entry is one allocation of just its names and rules: most have one name. Entries are removed only
+ * all at once, so that probing needs no tombstones.
  *
  * Invariants I1 and I2: symbol_cache.h. I3: at most half of the slots are taken, so that probing
  * ends.
@@ -22,9 +22,15 @@ static struct {
     size_t count, bytes;
 } cache;
 
-static size_t named_bytes(const struct gri_named *named)
+/* The rules lie behind the names. */
+static size_t rules_offset(const struct gri_named *named)
 {
     return sizeof *named + named->count * sizeof named->name[0];
+}
+
+static size_t named_bytes(const struct gri_named *named)
+{
+    return rules_offset(named) + gri_rules_bytes(named->rules);
 }
 
 /* The slot of pc, or the free one where it belongs. Ends by I3. */
@@ -53,7 +59,9 @@ const struct gri_named *gri_symbol_cache_put(const struct gri_named *named)
     struct gri_named *copy = malloc(named_bytes(named));
     if (!copy)
         return NULL;
-    memcpy(copy, named, named_bytes(named));
+    memcpy(copy, named, rules_offset(named));
+    copy->rules = (struct gri_rules *)(void *)((char *)copy + rules_offset(named));
+    memcpy(copy->rules, named->rules, gri_rules_bytes(named->rules));
     struct gri_named **slot = cache_slot(named->pc);
     if (*slot) {
         cache.bytes -= named_bytes(*slot);

@@ -25,13 +25,13 @@ struct gri_named {
     uint64_t pc;    /* the instruction asked for */
     uint64_t start; /* of the last name's function, or of the file */
     const char *module;
-    enum gri_caller caller;
-    unsigned count; /* names, innermost first */
+    struct gri_rules *rules; /* how to get to the caller */
+    unsigned count;          /* names, innermost first */
     struct gri_name name[];
 };
 
 const struct gri_named *gri_symbol_cache_get(uint64_t pc);
-/* Keeps a copy. NULL: no memory. */
+/* Keeps a copy of it and of its rules. NULL: no memory. */
 const struct gri_named *gri_symbol_cache_put(const struct gri_named *named);
 void gri_symbol_cache_clear(void);
 size_t gri_symbol_cache_bytes(void);

@@ -29,6 +29,8 @@
 #include "symbol_ranges.h"
 #include "symbol_strings.h"
 
+#define LINE_BYTES 40 /* of libdw's, a row of a line table */
+
 enum symbol_kind { SYMBOL_UNSIZED, SYMBOL_SIZED };
 
 struct gri_symbols {
@@ -288,25 +290,17 @@ static Dwarf_Frame *cfi_frame(Dwarf_CFI *cfi, uint64_t at)
     return cfi && dwarf_cfi_addrframe(cfi, at, &frame) == 0 ? frame : NULL;
 }
 
-enum gri_caller gri_symbols_caller(struct gri_symbols *symbols, uint64_t pc)
+void gri_symbols_rules(struct gri_symbols *symbols, uint64_t pc, struct gri_rules *rules)
 {
     Dwarf_Addr bias = 0;
-    Dwarf_Op room[3], *ops;
-    size_t count;
     Dwarf_CFI *cfi = dwfl_module_eh_cfi(symbols->module, &bias);
     Dwarf_Frame *frame = cfi_frame(cfi, pc - bias);
     if (!frame) {
         cfi = dwfl_module_dwarf_cfi(symbols->module, &bias);
         frame = cfi_frame(cfi, pc - bias);
     }
-    if (!frame)
-        return GRI_CALLER_UNKNOWN;
-    int return_address = dwarf_frame_info(frame, NULL, NULL, NULL);
-    /* No operations, in the room given: that is how libdw says "undefined". */
-    bool none = dwarf_frame_register(frame, return_address, room, &ops, &count) == 0 &&
-                count == 0 && ops == room;
+    gri_rules_make(rules, frame);
     free(frame);
-    return none ? GRI_CALLER_NONE : GRI_CALLER_FOUND;
 }
 
 size_t gri_symbols_bytes(const struct gri_symbols *symbols)
@@ -315,6 +309,7 @@ size_t gri_symbols_bytes(const struct gri_symbols *symbols)
                    gri_ranges_bytes(&symbols->unit_ranges) +
                    symbols->unit_capacity * sizeof *symbols->units;
     for (size_t i = 0; i < symbols->unit_count; i++)
-        bytes += gri_ranges_bytes(&symbols->units[i].functions);
+        bytes += gri_ranges_bytes(&symbols->units[i].functions) +
+                 symbols->units[i].line_count * LINE_BYTES;
     return bytes;
 }

@@ -23,6 +23,8 @@
 
 #include <elfutils/libdwfl.h>
 
+#include "unwind_rules.h"
+
 /* Calls inlined into each other at one address; deeper ones are left out between the innermost and
  * the function. */
 #define GRI_INLINED_MAX 32
@@ -31,12 +33,6 @@
 struct gri_name {
     const char *function, *file;
     int line;
-};
-
-enum gri_caller {
-    GRI_CALLER_UNKNOWN, /* there is no unwind data */
-    GRI_CALLER_FOUND,   /* it says where the return address is */
-    GRI_CALLER_NONE,    /* it says that there is none: the stack ends here */
 };
 
 struct gri_symbols;
@@ -53,7 +49,7 @@ void gri_symbols_destroy(struct gri_symbols *symbols);
 int gri_symbols_name(struct gri_symbols *symbols, uint64_t pc, struct gri_name *names, size_t max,
                      uint64_t *start);
 /* What the unwind data says of the caller of the instruction at pc. */
-enum gri_caller gri_symbols_caller(struct gri_symbols *symbols, uint64_t pc);
+void gri_symbols_rules(struct gri_symbols *symbols, uint64_t pc, struct gri_rules *rules);
 size_t gri_symbols_bytes(const struct gri_symbols *symbols);
 
 #endif

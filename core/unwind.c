@@ -1,9 +1,10 @@
 /*
  * unwind.c: from a copied goroutine to named frames (inspect.h).
  *
- * libdwfl walks the copy by the unwind data of the loaded objects; to it the process has one
- * thread, whose registers and memory are those of the copy at hand. Each address is then named from
- * the cache, or by symbols.c for the first time.
+ * Each address is named from the cache, or by symbols.c for the first time, and its unwind rules lie beside
+ * its names (unwind_rules.h): a stack whose addresses were all met before costs no libdw. Where a rule is not simple,
+ * libdwfl walks the whole copy by the unwind data of the loaded objects; to it the process has one
+ * thread, whose registers and memory are those of the copy at hand.
  *
  * libdw falls back on frame pointers where it finds no unwind data. That is a guess, wrong for
  * leaves and for assembly, so the walk ends at the first frame without unwind data and says
@@ -14,9 +15,11 @@
  * one belongs to somebody else.
  *
  * Invariants
- *   I1  All of libdw is entered under `inspect.lock`.
+ *   I1  All of libdw is entered under `inspect.lock`, by one thread at a time. Rejected: a thread of its own, which
+ * would cost two switches for each stack and serialise no better.
  *   I2  What libdwfl reads comes from the copy, or from segments nobody can write to; never from a
- * live stack. I3  inspect.current is set only while the lock is held and frames are being walked.
+ * live stack.
+ *   I3  inspect.current is set only while the lock is held and frames are being walked.
  *
  * Locks: inspect.lock, a leaf: nothing of the runtime is called under it but gri_module_of and
  * _name, which take none.
@@ -33,6 +36,7 @@
 #include "symbol_cache.h"
 #include "symbol_strings.h"
 #include "symbols.h"
+#include "unwind.h"
 #include "unwind_objects.h"
 
 /* libdwfl asks for threads by a positive id; which goroutine it is does not matter to it. */
@@ -43,7 +47,9 @@ static struct {
     const struct gr_copy *current;
     bool attached;
     size_t symbols_bytes;
-} inspect = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    size_t bytes_max;
+    bool by_libdw;
+} inspect = {.lock = PTHREAD_MUTEX_INITIALIZER, .bytes_max = GRI_INSPECT_BYTES_MAX};
 
 /* One walk over one copy. */
 struct walk {
@@ -83,6 +89,11 @@ static bool memory_read(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void
     return gri_objects_read(address, result, sizeof *result);
 }
 
+static bool copy_read(uint64_t address, uint64_t *word, void *arg)
+{
+    return memory_read(NULL, address, word, arg);
+}
+
 static bool set_initial_registers(Dwfl_Thread *thread, void *thread_arg)
 {
     const struct gr_copy *copy = thread_arg;
@@ -113,7 +124,7 @@ static int forget_module(Dwfl_Module *module, void **userdata, const char *name,
     return DWARF_CB_OK;
 }
 
-/* An object was closed: its addresses may mean something else from now on. */
+/* An object was closed: its addresses may mean something else from now on. Or too much is remembered. */
 static void forget_all(Dwfl *old)
 {
     dwfl_getmodules(old, forget_module, NULL, 0);
@@ -126,6 +137,8 @@ static void forget_all(Dwfl *old)
 static Dwfl *inspect_dwfl(void)
 {
     bool renewed;
+    if (inspect.symbols_bytes + gri_symbol_cache_bytes() > inspect.bytes_max)
+        gri_objects_forget(forget_all);
     Dwfl *dwfl = gri_objects_update(forget_all, &renewed);
     if (dwfl && (renewed || !inspect.attached))
         inspect.attached = dwfl_attach_state(dwfl, NULL, getpid(), &thread_callbacks, NULL);
@@ -141,14 +154,21 @@ static const char *module_name(uint64_t pc, const char *path)
     return gri_intern(slash ? slash + 1 : path);
 }
 
-/* Fills `named`, which has room for GRI_INLINED_MAX names, for an address seen for the first time.
- */
-static int name_address(Dwfl *dwfl, uint64_t pc, struct gri_named *named)
+/* An address seen for the first time: room for everything that may be known of it. */
+struct fresh {
+    struct gri_named named;
+    struct gri_name room[GRI_INLINED_MAX];
+    struct gri_rules rules;
+};
+
+static int name_address(Dwfl *dwfl, uint64_t pc, struct fresh *fresh)
 {
     void **userdata;
     const char *path;
-    *named = (struct gri_named){.pc = pc, .start = pc, .count = 1};
+    struct gri_named *named = &fresh->named;
+    *named = (struct gri_named){.pc = pc, .start = pc, .count = 1, .rules = &fresh->rules};
     named->name[0] = (struct gri_name){0};
+    gri_rules_make(&fresh->rules, NULL);
     Dwfl_Module *module = dwfl_addrmodule(dwfl, pc);
     if (!module)
         return 0;
@@ -158,7 +178,7 @@ static int name_address(Dwfl *dwfl, uint64_t pc, struct gri_named *named)
     if (!*userdata)
         return -ENOMEM;
     named->module = module_name(pc, path);
-    named->caller = gri_symbols_caller(*userdata, pc);
+    gri_symbols_rules(*userdata, pc, &fresh->rules);
     size_t before = gri_symbols_bytes(*userdata);
     int count = gri_symbols_name(*userdata, pc, named->name, GRI_INLINED_MAX, &named->start);
     inspect.symbols_bytes += gri_symbols_bytes(*userdata) - before;
@@ -171,14 +191,11 @@ static int name_address(Dwfl *dwfl, uint64_t pc, struct gri_named *named)
 /* What is known of the instruction at pc; NULL: no memory. */
 static const struct gri_named *named_get(Dwfl *dwfl, uint64_t pc)
 {
-    struct {
-        struct gri_named named;
-        struct gri_name room[GRI_INLINED_MAX];
-    } fresh;
+    struct fresh fresh;
     const struct gri_named *named = gri_symbol_cache_get(pc);
     if (named)
         return named;
-    if (name_address(dwfl, pc, &fresh.named) != 0)
+    if (name_address(dwfl, pc, &fresh) != 0)
         return NULL;
     return gri_symbol_cache_put(&fresh.named);
 }
@@ -201,28 +218,60 @@ static struct gr_frame frame_make(const struct gri_named *named, unsigned i, uin
 /* ---- Frames
  * ---------------------------------------------------------------------------------------- */
 
+/* Takes the frame at pc, by all its names. What is known of it; NULL: no room or no memory. */
+static const struct gri_named *walk_take(struct walk *walk, uint64_t pc, bool exact)
+{
+    const struct gri_named *named = named_get(walk->dwfl, exact ? pc : pc - 1);
+    walk->ended = false;
+    walk->no_memory = walk->no_memory || !named;
+    for (unsigned i = 0; named && i < named->count; i++) {
+        if (walk->count == walk->max)
+            return NULL;
+        walk->frames[walk->count++] = frame_make(named, i, pc);
+    }
+    walk->ended = named && named->rules->caller == GRI_CALLER_NONE;
+    return named;
+}
+
+/* By the rules kept with the names. False: it met others, and libdwfl has to walk. Each turn takes a frame. */
+static bool walk_by_rules(struct walk *walk, const struct gr_copy *copy)
+{
+    struct gri_walker walker = {
+        .present = copy->reg_present, .pc = arch_strip(copy->pc), .exact = true};
+    memcpy(walker.reg, copy->reg, sizeof walker.reg);
+    for (;;) {
+        const struct gri_named *named = walk_take(walk, walker.pc, walker.exact);
+        if (!named || named->rules->caller != GRI_CALLER_FOUND)
+            return true;
+        if (!named->rules->simple)
+            return false;
+        if (!gri_rules_apply(named->rules, &walker, copy_read, NULL) || walker.pc == 0)
+            return true;
+        walker.pc = arch_strip(walker.pc);
+    }
+}
+
 /* DWARF_CB_ABORT: enough, or no further. */
 static int take_frame(Dwfl_Frame *state, void *arg)
 {
-    struct walk *walk = arg;
     Dwarf_Addr pc;
     bool exact;
     if (!dwfl_frame_pc(state, &pc, &exact))
         return DWARF_CB_ABORT;
-    pc = arch_strip(pc);
-    const struct gri_named *named = named_get(walk->dwfl, exact ? pc : pc - 1);
-    if (!named) {
-        walk->no_memory = true;
-        return DWARF_CB_ABORT;
-    }
-    for (unsigned i = 0; i < named->count; i++) {
-        if (walk->count == walk->max)
-            return DWARF_CB_ABORT;
-        walk->frames[walk->count++] = frame_make(named, i, pc);
-    }
-    walk->ended = named->caller == GRI_CALLER_NONE;
+    const struct gri_named *named = walk_take(arg, arch_strip(pc), exact);
     /* Without unwind data libdw would guess. */
-    return named->caller == GRI_CALLER_FOUND ? DWARF_CB_OK : DWARF_CB_ABORT;
+    return named && named->rules->caller == GRI_CALLER_FOUND ? DWARF_CB_OK : DWARF_CB_ABORT;
+}
+
+static void walk_copy(struct walk *walk, const struct gr_copy *copy)
+{
+    inspect.current = copy;
+    if (inspect.by_libdw || !walk_by_rules(walk, copy)) {
+        walk->count = 0;
+        walk->ended = false;
+        dwfl_getthread_frames(walk->dwfl, THE_THREAD, take_frame, walk);
+    }
+    inspect.current = NULL;
 }
 
 ssize_t gr_unwind(const struct gr_copy *copy, struct gr_frame *frames, size_t max, bool *truncated)
@@ -230,11 +279,8 @@ ssize_t gr_unwind(const struct gr_copy *copy, struct gr_frame *frames, size_t ma
     struct walk walk = {.frames = frames, .max = max};
     pthread_mutex_lock(&inspect.lock);
     walk.dwfl = inspect_dwfl();
-    if (walk.dwfl && inspect.attached) {
-        inspect.current = copy;
-        dwfl_getthread_frames(walk.dwfl, THE_THREAD, take_frame, &walk);
-        inspect.current = NULL;
-    }
+    if (walk.dwfl && inspect.attached)
+        walk_copy(&walk, copy);
     pthread_mutex_unlock(&inspect.lock);
     *truncated = !walk.ended;
     return !walk.dwfl || walk.no_memory ? -ENOMEM : (ssize_t)walk.count;
@@ -258,4 +304,18 @@ size_t gr_inspect_bytes(void)
         inspect.symbols_bytes + gri_intern_bytes() + gri_symbol_cache_bytes() + gri_objects_bytes();
     pthread_mutex_unlock(&inspect.lock);
     return bytes;
+}
+
+void gri_inspect_limit(size_t bytes)
+{
+    pthread_mutex_lock(&inspect.lock);
+    inspect.bytes_max = bytes;
+    pthread_mutex_unlock(&inspect.lock);
+}
+
+void gri_unwind_by_libdw(bool on)
+{
+    pthread_mutex_lock(&inspect.lock);
+    inspect.by_libdw = on;
+    pthread_mutex_unlock(&inspect.lock);
 }

@@ -317,8 +317,11 @@ static int find_debuginfo(Dwfl_Module *module, void **userdata, const char *name
     return fd;
 }
 
-static void objects_forget(void)
+void gri_objects_forget(void (*forget)(Dwfl *old))
 {
+    if (!objects.dwfl)
+        return;
+    forget(objects.dwfl);
     for (size_t i = 0; i < objects.known_count; i++)
         object_free(objects.known[i]);
     objects.known_count = objects.segment_count = 0;
@@ -359,10 +362,8 @@ Dwfl *gri_objects_update(void (*forget)(Dwfl *old), bool *renewed)
     dl_iterate_phdr(read_counters, &now);
     if (objects.dwfl && now.adds == objects.adds && now.subs == objects.subs)
         return objects.dwfl;
-    if (objects.dwfl && now.subs != objects.subs) {
-        forget(objects.dwfl);
-        objects_forget();
-    }
+    if (now.subs != objects.subs)
+        gri_objects_forget(forget);
     if (!objects.dwfl) {
         *renewed = true;
         if (!objects_begin())

@@ -32,6 +32,8 @@
  * used; `forget` is called before the old one goes. NULL: no memory.
  */
 Dwfl *gri_objects_update(void (*forget)(Dwfl *old), bool *renewed);
+/* Drops everything, after a call of `forget` if there is something; the next update begins anew. */
+void gri_objects_forget(void (*forget)(Dwfl *old));
 /* Reads from a segment that is mapped without write permission. False: not such an address. */
 bool gri_objects_read(uint64_t address, void *to, size_t bytes);
 size_t gri_objects_bytes(void);

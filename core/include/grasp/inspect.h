@@ -18,9 +18,10 @@ extern "C" {
 
 struct gr_frame {
     uint64_t pc;
-    uint64_t offset; /* of pc into the function; into the module if that is not known; 0 for inlined frames */
-    int line;        /* 0: not known */
-    bool inlined;    /* this function was inlined into the next frame's */
+    uint64_t
+        offset; /* of pc into the function; into the module if that is not known; 0 for inlined frames */
+    int line;     /* 0: not known */
+    bool inlined; /* this function was inlined into the next frame's */
     /* Interned strings, valid for the life of the process; NULL if not known. */
     const char *function;
     const char *file;
@@ -34,7 +35,8 @@ struct gr_frame {
 ssize_t gr_unwind(const struct gr_copy *copy, struct gr_frame *frames, size_t max, bool *truncated);
 /* Names one address: the innermost frame only. `exact`: pc is an instruction, not a return address. */
 void gr_symbolise(uint64_t pc, bool exact, struct gr_frame *frame);
-/* Bytes of memory that names and tables take now. */
+/* Bytes of memory that names and tables take now. Tables and cached names are forgotten above 256 MiB; names that were
+   handed out stay, each once. */
 size_t gr_inspect_bytes(void);
 
 #ifdef __cplusplus

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <grasp/inspect.h>
-
 #define GOROUTINES_MAX 2048
 
 static struct fake_goroutine {
@@ -221,20 +219,6 @@ void gr_copy_vectors_each(const struct gr_copy *copy, gr_vector_fn *fn, void *ar
 {
     static const unsigned char bytes[4] = {0x01, 0x02, 0xab, 0xff};
     fn(arg, "v0", bytes, sizeof bytes);
-}
-
-ssize_t gr_unwind(const struct gr_copy *copy, struct gr_frame *frames, size_t max, bool *truncated)
-{
-    frames[0] = (struct gr_frame){
-        .pc = 0x1000, .offset = 4, .line = 12, .function = "loop", .file = "a.c", .module = "mod"};
-    frames[1] = (struct gr_frame){.pc = 0x2000};
-    *truncated = false;
-    return 2;
-}
-
-void gr_symbolise(uint64_t pc, bool exact, struct gr_frame *frame)
-{
-    *frame = (struct gr_frame){.pc = pc, .function = "somewhere", .module = "mod"};
 }
 
 int64_t gr_spawn(const char *module, const char *entry, const char *args_json,

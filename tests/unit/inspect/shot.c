@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "arch.h"
+#include "unwind.h"
 
 /* The highest address of the calling thread's stack; asked for beforehand, since a handler may not
  * ask. */
@@ -75,11 +76,22 @@ void shot_take_interrupted(struct shot *shot, const void *ucontext)
     shot_fill(shot, &regs);
 }
 
+/* By the kept rules, and by libdwfl alone: both must say the same. */
 void shot_unwind(struct shot *shot)
 {
+    static struct gr_frame again[SHOT_FRAMES];
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    bool truncated;
     ssize_t count = gr_unwind(&shot->copy, shot->frame, SHOT_FRAMES, &shot->truncated);
     assert_true(count >= 0);
     shot->count = (size_t)count;
+    pthread_mutex_lock(&lock);
+    gri_unwind_by_libdw(true);
+    assert_int_equal(gr_unwind(&shot->copy, again, SHOT_FRAMES, &truncated), count);
+    gri_unwind_by_libdw(false);
+    assert_memory_equal(again, shot->frame, shot->count * sizeof again[0]);
+    assert_int_equal(truncated, shot->truncated);
+    pthread_mutex_unlock(&lock);
 }
 
 size_t shot_find(const struct shot *shot, const char *function)

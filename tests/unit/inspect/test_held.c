@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "unwind.h"
+
 #define TIMEOUT_NS 10000000000u
 #define FRAMES     64
 
@@ -76,6 +78,13 @@ static enum gr_safepoint take(uint64_t id)
     ssize_t count = gr_unwind(&copy, frame, FRAMES, &truncated);
     assert_true(count > 0);
     frames = (size_t)count;
+    static struct gr_frame again[FRAMES];
+    bool again_truncated;
+    gri_unwind_by_libdw(true);
+    assert_int_equal(gr_unwind(&copy, again, FRAMES, &again_truncated), count);
+    gri_unwind_by_libdw(false);
+    assert_memory_equal(again, frame, frames * sizeof frame[0]);
+    assert_int_equal(again_truncated, truncated);
     if (truncated)
         print_frames();
     assert_false(truncated);

@@ -7,6 +7,7 @@
  * same frames.
  */
 #include "shot.h"
+#include "unwind.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -437,8 +438,12 @@ static void nothing_is_guessed_beyond_code_without_unwind_data(void **state)
 
 static void short_copy_is_truncated(void **state)
 {
+    struct gr_frame named;
     chain_outer(&shot);
     shot_unwind(&shot);
+    /* More than the chain needs. */
+    for (uint64_t i = 0; i < 1000; i++)
+        gr_symbolise((uintptr_t)qsort + i, true, &named);
     size_t whole = shot.count;
     assert_false(shot.truncated);
     shot.copy.copied_bytes = 192;
@@ -507,6 +512,28 @@ static void garbage_ends_somewhere(void **state)
 /* ---- Threads
  * --------------------------------------------------------------------------------------------- */
 
+static void tables_are_forgotten_above_their_limit(void **state)
+{
+    struct gr_frame named;
+    chain_outer(&shot);
+    shot_unwind(&shot);
+    /* More than the chain needs. */
+    for (uint64_t i = 0; i < 1000; i++)
+        gr_symbolise((uintptr_t)qsort + i, true, &named);
+    size_t whole = gr_inspect_bytes(), count = shot.count;
+    const char *name = shot.frame[1].function;
+    /* Forgotten at the next walk, which builds anew what it needs and says the same. */
+    gri_inspect_limit(0);
+    shot_unwind(&shot);
+    assert_int_equal(shot.count, count);
+    assert_ptr_equal(shot.frame[1].function, name);
+    size_t after = gr_inspect_bytes();
+    assert_true(after < whole);
+    gri_inspect_limit(GRI_INSPECT_BYTES_MAX);
+    shot_unwind(&shot);
+    assert_int_equal(gr_inspect_bytes(), after);
+}
+
 static void *unwinds_often(void *arg)
 {
     struct gr_frame frame[SHOT_FRAMES];
@@ -558,6 +585,7 @@ int main(void)
         cmocka_unit_test(more_frames_than_room_is_truncated),
         cmocka_unit_test(address_of_nothing_has_no_names),
         cmocka_unit_test(garbage_ends_somewhere),
+        cmocka_unit_test(tables_are_forgotten_above_their_limit),
         cmocka_unit_test(concurrent_unwinds_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
