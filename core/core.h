@@ -295,6 +295,8 @@ struct gri_module *gri_module_of(uint64_t pc);
 const char *gri_module_name(const struct gri_module *module);
 void gri_module_live_add(struct gri_module *module, int delta);
 bool gri_module_wired(const struct gri_module *module);
+/* A descriptor of the caller's for the file of the module that is mapped at `base`; -1. */
+int gri_module_file(uint64_t base);
 /* An entry of a loaded module: 0, -ENOENT (module), -ESRCH (entry). Takes a reference: gri_module_live_add(-1) gives it back. */
 int gri_module_entry(const char *module, const char *entry, struct gri_module **out,
                      const struct gr_entry **out_entry);

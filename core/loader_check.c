@@ -137,6 +137,29 @@ static bool is_old_version(const struct gri_import *row, const struct gri_elf_im
     return now && then && now != then;
 }
 
+/*
+ * Functions that keep what they are given, code or data of the module, when the goroutine that
+ * called them has ended: a module that has one of them stays mapped when it is unloaded. Not here:
+ * what dlclose itself takes back (atexit, pthread_atfork).
+ */
+static bool keeps_a_part(const char *name)
+{
+    static const char *const keepers[] = {
+        "__cxa_at_quick_exit", "__cxa_thread_atexit_impl", "__sigaction", "__sysv_signal",
+        "aio_fsync", "aio_read", "aio_write", "bsd_signal", "fmemopen", "fopencookie",
+        "getaddrinfo_a", "initstate", "lio_listio", "mq_notify", "on_exit", "open_memstream",
+        "open_wmemstream", "openlog", "pthread_create", "pthread_key_create", "putenv",
+        "register_printf_function", "register_printf_modifier", "register_printf_specifier",
+        "register_printf_type", "setbuf", "setbuffer", "setstate", "setvbuf", "sigaction", "signal",
+        "ssignal", "sysv_signal", "thrd_create", "timer_create", "tss_create"};
+
+    for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; i++) {
+        if (strcmp(name, keepers[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int check_import(void *arg, const struct gri_elf_import *import)
 {
     struct imports_state *state = arg;
@@ -163,6 +186,9 @@ static int check_import(void *arg, const struct gri_elf_import *import)
                               import->name, row->reason);
     if (row->class == GRI_IMPORT_WIRED)
         wire(state->module, import->name, row->reason);
+    if (!state->module->info.kept_by[0] && keeps_a_part(import->name))
+        snprintf(state->module->info.kept_by, sizeof state->module->info.kept_by, "%s",
+                 import->name);
     if (is_old_version(row, import))
         return gri_load_error(state->err, -ENOEXEC,
                               "it imports an old version (%s) of %s: compile it against current "

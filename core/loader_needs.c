@@ -136,6 +136,9 @@ static int walk_needed(void *arg, const char *name)
     if (!walk->for_runtime &&
         (is_exempt(base_name(name)) || contains(walk->of_runtime, walk->of_runtime_count, map)))
         return 0;
+    /* Import stubs hold addresses in it for good, so it stays when the module goes. */
+    if (!walk->for_runtime)
+        dlopen(map->l_name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
     if (*count == LIBRARIES_MAX || gri_elf_open(&elf, map->l_name, err) < 0) {
         wire(walk->module, base_name(name), "cannot be looked at");
         return 0;
@@ -188,7 +191,7 @@ int gri_loader_needs(const struct gri_elf *elf, struct gri_module *module, char 
     if (!walk)
         return gri_load_error(err, -ENOMEM, "no memory to look at the libraries it needs");
     walk->module = module;
-    if (!module->info.wired && dlinfo(module->handle, RTLD_DI_LINKMAP, &map) == 0 && map) {
+    if (dlinfo(module->handle, RTLD_DI_LINKMAP, &map) == 0 && map) {
         struct needed_state state = {walk, map};
 
         collect_runtime(walk, map);

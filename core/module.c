@@ -1,5 +1,5 @@
 /*
- * module.c: the modules of this process: loading, listing, finding entries.
+ * module.c: loading a module, beside the one that it may replace.
  *
  * A load goes through these steps, and a failure before dlopen leaves no trace of the module but
  * its error: read the file and check it (loader_check.c), compute where it may be stopped
@@ -8,12 +8,13 @@
  * Constructors run inside dlopen, on the caller's thread, which is no goroutine: its guard is 0,
  * and the module's imports are still libc's own then.
  *
- * Rejected: loading a second build beside the first under one name. It is what live replacement
- * needs, and the list would carry it (a module is found by name in one place, find), but it is no
- * part of loading.
+ * A second build of a module that is loaded is refused, unless it is to replace it. Then both are
+ * mapped side by side until the old one's last goroutine has ended (module_leave.c). Two builds at
+ * one path are told apart by the dynamic linker only by how the path is spelt, so each gets a
+ * spelling that no object has yet. Rejected: dlmopen (a namespace has a libc of its own), a copy of
+ * the file under another name (debuggers and perf would not find it), /proc/self/fd (neither).
  *
- * Locks: load_lock serialises loads (held for long, over dlopen); list_lock is short and guards the
- * list and every module's `info`. Order: load_lock before list_lock.
+ * Lock: gri_load_lock serialises loads and unloads and is held for long, over dlopen.
  */
 #include "module.h"
 
@@ -21,6 +22,7 @@
 #include "text_ranges.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <link.h>
 #include <pthread.h>
@@ -28,90 +30,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct gri_lock list_lock;
-static struct gri_module *first, **last = &first; /* list_lock */
-
-/* ---- The list -------------------------------------------------------------------------------- */
-
-/* With list_lock or load_lock. */
-static struct gri_module *find(const char *name)
-{
-    for (struct gri_module *module = first; module; module = module->next) {
-        if (strcmp(module->info.name, name) == 0)
-            return module;
-    }
-    return NULL;
-}
-
-/* Shows `module` in the list; a refused one of the same name goes. With load_lock. */
-static void list_put(struct gri_module *module)
-{
-    struct gri_module *old = NULL;
-
-    gri_lock(&list_lock);
-    for (struct gri_module **link = &first; *link; link = &(*link)->next) {
-        if (strcmp((*link)->info.name, module->info.name) != 0)
-            continue;
-        old = *link;
-        *link = old->next;
-        if (last == &old->next)
-            last = link;
-        break;
-    }
-    module->next = NULL;
-    *last = module;
-    last = &module->next;
-    gri_unlock(&list_lock);
-    /* Only refused ones are replaced, and nobody but the list knows those. */
-    free(old);
-}
-
-const char *gri_module_name(const struct gri_module *module)
-{
-    return module->info.name;
-}
-
-void *gri_module_handle(const struct gri_module *module)
-{
-    return module->handle;
-}
-
-bool gri_module_wired(const struct gri_module *module)
-{
-    return module->info.wired;
-}
-
-void gri_module_live_add(struct gri_module *module, int delta)
-{
-    /* relaxed: a count for people; nothing is freed when it comes to 0. */
-    atomic_fetch_add_explicit(&module->live, (uint64_t)(int64_t)delta, memory_order_relaxed);
-}
-
-int gri_module_entry(const char *name, const char *entry_name, struct gri_module **out,
-                     const struct gr_entry **out_entry)
-{
-    struct gri_module *module;
-
-    gri_lock(&list_lock);
-    module = find(name);
-    if (module && !module->info.loaded)
-        module = NULL;
-    gri_unlock(&list_lock);
-    if (!module)
-        return -ENOENT;
-    for (const struct gr_entry *entry = module->meta->entries_begin;
-         entry < (const struct gr_entry *)module->meta->entries_end; entry++) {
-        if (strcmp(entry->name, entry_name) == 0) {
-            gri_module_live_add(module, 1);
-            *out = module;
-            *out_entry = entry;
-            return 0;
-        }
-    }
-    return -ESRCH;
-}
+pthread_mutex_t gri_load_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- Loading --------------------------------------------------------------------------------- */
 
@@ -150,7 +71,7 @@ static int find_mapping(struct gri_module *module, const struct gri_elf *elf, ch
 
 /* The section of GR_NOPREEMPT functions is the module's code too, though it is no safe-point: beside .text. */
 static int publish_ranges(struct gri_module *module, const struct gri_module_meta *meta,
-                          const struct gri_text_list *safe)
+                          struct gri_text_list *safe)
 {
     uint64_t lo = module->info.text_lo, hi = module->info.text_hi;
     uint64_t nopreempt_lo = (uint64_t)meta->nopreempt_begin, nopreempt_hi = (uint64_t)meta->nopreempt_end;
@@ -197,16 +118,55 @@ static int publish_text(struct gri_module *module, const struct gri_elf *elf, ch
     return result ? gri_load_error(err, result, "no memory for its map of safe points") : 0;
 }
 
-/* The file must not have been replaced between our look at it and the dynamic linker's. */
-static int check_same_file(const struct gri_elf *elf, const char *path, char *err)
+/*
+ * The file must not have been replaced between our look at it and the dynamic linker's. It is kept
+ * open: its names are wanted for as long as its code runs, and its path may be another build's by
+ * then.
+ */
+static int keep_file(struct gri_module *module, const struct gri_elf *elf, char *err)
 {
     struct stat now;
 
-    if (stat(path, &now) == 0 && now.st_dev == elf->stat.st_dev && now.st_ino == elf->stat.st_ino &&
+    module->file = open(module->info.path, O_RDONLY | O_CLOEXEC);
+    if (module->file >= 0 && fstat(module->file, &now) == 0 && now.st_dev == elf->stat.st_dev && now.st_ino == elf->stat.st_ino &&
         now.st_size == elf->stat.st_size && now.st_mtim.tv_sec == elf->stat.st_mtim.tv_sec &&
         now.st_mtim.tv_nsec == elf->stat.st_mtim.tv_nsec)
         return 0;
     return gri_load_error(err, -ENOEXEC, "the file changed while it was loaded: try again");
+}
+
+static void free_entries(struct gri_module *module)
+{
+    for (size_t i = 0; module->entries && i < module->info.entry_count; i++) {
+        free((char *)module->entries[i].name);
+        free((char *)module->entries[i].doc);
+    }
+    free(module->entries);
+    module->entries = NULL;
+    module->info.entry_count = 0;
+}
+
+/* Records of ended goroutines name entries of modules that are no longer mapped. */
+static int copy_entries(struct gri_module *module, char *err)
+{
+    const struct gr_entry *from = module->meta->entries_begin;
+    size_t count = (size_t)((const struct gr_entry *)module->meta->entries_end - from);
+    bool good;
+
+    module->entries = calloc(count + 1, sizeof *module->entries);
+    good = module->entries != NULL;
+    for (size_t i = 0; good && i < count; i++) {
+        struct gr_entry *to = &module->entries[module->info.entry_count++];
+
+        *to = from[i];
+        to->name = strdup(from[i].name);
+        to->doc = strdup(from[i].doc ? from[i].doc : "");
+        good = to->name && to->doc;
+    }
+    if (good)
+        return 0;
+    free_entries(module);
+    return gri_load_error(err, -ENOMEM, "no memory for its entries");
 }
 
 /* From the mapped module to one that goroutines may be made of. */
@@ -221,67 +181,113 @@ static int adopt(struct gri_module *module, const struct gri_elf *elf, char *err
     if (result == 0)
         result = gri_loader_redirect(elf, module, err);
     if (result == 0)
+        result = copy_entries(module, err);
+    if (result == 0)
         result = publish_text(module, elf, err);
     if (result < 0)
         return result;
     module->info.loaded = true;
     module->info.entry_checks = module->note.entry_checks;
-    module->info.entry_count = (size_t)((const struct gr_entry *)module->meta->entries_end -
-                                        (const struct gr_entry *)module->meta->entries_begin);
     return 0;
 }
 
-/* The same file under two names would be one mapping with two owners. */
-static int check_not_loaded(const struct gri_module *module, char *err)
+/* ---- Two builds of one name ------------------------------------------------------------------ */
+
+static int find_name(struct dl_phdr_info *info, size_t bytes, void *name)
 {
-    for (const struct gri_module *other = first; other; other = other->next) {
-        if (other->info.loaded && module->info.build_id[0] &&
-            strcmp(other->info.build_id, module->info.build_id) == 0)
-            return gri_load_error(err, -EBUSY, "this build is loaded already as module %s",
-                                  other->info.name);
+    (void)bytes;
+    return info->dlpi_name && strcmp(info->dlpi_name, name) == 0;
+}
+
+/*
+ * The path in a spelling that no loaded object has: with one more "./" before the file's name for
+ * each that is taken. False: it grew too long.
+ */
+static bool spell_path(const char *path, char *spelt, size_t spelt_bytes)
+{
+    const char *slash = strrchr(path, '/');
+    size_t stem = slash ? (size_t)(slash - path) + 1 : 0;
+
+    if (strlen(path) >= spelt_bytes)
+        return false;
+    strcpy(spelt, path);
+    while (dl_iterate_phdr(find_name, spelt) != 0) { /* bounded by the path's length */
+        if (strlen(spelt) + 2 >= spelt_bytes)
+            return false;
+        memmove(spelt + stem + 2, spelt + stem, strlen(spelt + stem) + 1);
+        memcpy(spelt + stem, "./", 2);
     }
-    return 0;
+    return true;
 }
 
 static int map_and_adopt(struct gri_module *module, const struct gri_elf *elf, char *err)
 {
-    const char *path = module->info.path;
+    char spelt[sizeof module->info.path];
+    struct gri_module *owner;
     int result;
 
-    module->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!spell_path(module->info.path, spelt, sizeof spelt))
+        return gri_load_error(err, -ENOEXEC, "its path is too long");
+    module->handle = dlopen(spelt, RTLD_NOW | RTLD_LOCAL);
     if (!module->handle)
         return gri_load_error(err, -ENOEXEC, "%s", dlerror());
-    result = check_same_file(elf, path, err);
+    owner = gri_module_find_handle(module->handle);
+    if (owner && gri_module_claim(owner, module))
+        owner = NULL;
+    if (owner)
+        result = gri_load_error(err, -ENOEXEC,
+                                "the file is the one that module %s was loaded from, written over "
+                                "in place: put a new build beside it and mv it over",
+                                owner->info.name);
+    else
+        result = keep_file(module, elf, err);
     if (result == 0)
         result = adopt(module, elf, err);
-    if (result < 0)
+    if (result < 0) {
+        free_entries(module);
+        if (module->file >= 0)
+            close(module->file);
         dlclose(module->handle);
+    }
     return result;
 }
 
-/* With load_lock. `module` has name and path. */
-static int load_locked(struct gri_module *module, char *err)
+#define REVIVED 2
+
+/* With gri_load_lock: the file is good; may it be loaded, given what is loaded already? */
+static int load_beside(struct gri_module *module, struct gri_module *same, bool replace,
+                       const struct gri_elf *elf, char *err)
 {
-    const struct gri_module *same = find(module->info.name);
+    struct gri_module *twin = gri_module_find_build(module->info.build_id);
+
+    if (same && strcmp(same->info.build_id, module->info.build_id) == 0)
+        return 1;
+    if (same && !replace)
+        return gri_load_error(err, -EBUSY, "another build of module %s is loaded (%.16s)",
+                              same->info.name, same->info.build_id);
+    if (same && !same->unloadable)
+        return gri_load_error(err, -EPERM, "it is the program itself, which stays");
+    if (same && twin && gri_module_revive(same, twin))
+        return REVIVED;
+    /* The same file under two names would be one mapping with two owners. */
+    if (twin)
+        return gri_load_error(err, -EBUSY, "this build is loaded already as module %s",
+                              twin->info.name);
+    return map_and_adopt(module, elf, err);
+}
+
+/* With gri_load_lock. `module` has name and path. */
+static int load_locked(struct gri_module *module, bool replace, char *err)
+{
+    struct gri_module *same = gri_module_find(module->info.name);
     struct gri_elf elf;
     int result = gri_elf_open(&elf, module->info.path, err);
 
     if (result < 0)
         return result;
     result = gri_loader_check(&elf, module, false, err);
-    if (same && same->info.loaded) {
-        /* What is loaded stays; a file that would be refused is only another reason not to touch
-         * it. */
-        if (result == 0 && strcmp(same->info.build_id, module->info.build_id) == 0)
-            result = 1;
-        else if (result == 0)
-            result = gri_load_error(err, -EBUSY, "another build of module %s is loaded (%.16s)",
-                                    same->info.name, same->info.build_id);
-    } else if (result == 0) {
-        result = check_not_loaded(module, err);
-        if (result == 0)
-            result = map_and_adopt(module, &elf, err);
-    }
+    if (result == 0)
+        result = load_beside(module, same && same->info.loaded ? same : NULL, replace, &elf, err);
     gri_elf_close(&elf);
     return result;
 }
@@ -295,19 +301,34 @@ static void give_error(char *err, size_t err_bytes, const char *name, const char
 /* Remembers the outcome. Returns false if `module` was not kept. */
 static bool keep(struct gri_module *module, int result, const char *text)
 {
-    const struct gri_module *same = find(module->info.name);
+    const struct gri_module *same = gri_module_find(module->info.name);
 
-    if (result == 1 || result == -ENOENT || (same && same->info.loaded))
+    if (result > 0 || result == -ENOENT || (result < 0 && same && same->info.loaded))
         return false;
     if (result < 0)
         snprintf(module->info.error, sizeof module->info.error, "%s", text);
-    list_put(module);
+    gri_module_list_put(module);
     return true;
 }
 
-int gr_module_load(const char *name, const char *path, char *err, size_t err_bytes)
+static struct gri_module *make(const char *name, const char *path)
 {
-    char text[GRI_ERROR_BYTES] = "", *real;
+    struct gri_module *module = calloc(1, sizeof *module);
+    char *real = module ? realpath(path, NULL) : NULL;
+
+    if (!module)
+        return NULL;
+    module->unloadable = true;
+    module->file = -1;
+    snprintf(module->info.name, sizeof module->info.name, "%s", name);
+    snprintf(module->info.path, sizeof module->info.path, "%s", real ? real : path);
+    free(real);
+    return module;
+}
+
+static int load(const char *name, const char *path, bool replace, char *err, size_t err_bytes)
+{
+    char text[GRI_ERROR_BYTES] = "";
     struct gri_module *module;
     int result;
 
@@ -317,24 +338,33 @@ int gr_module_load(const char *name, const char *path, char *err, size_t err_byt
         give_error(err, err_bytes, "", "a module's name has 1 to 63 bytes and no slash");
         return -EINVAL;
     }
-    module = calloc(1, sizeof *module);
+    module = make(name, path);
     if (!module)
         return -ENOMEM;
-    snprintf(module->info.name, sizeof module->info.name, "%s", name);
-    real = realpath(path, NULL);
-    snprintf(module->info.path, sizeof module->info.path, "%s", real ? real : path);
-    free(real);
-    pthread_mutex_lock(&load_lock);
-    result = load_locked(module, text);
+    pthread_mutex_lock(&gri_load_lock);
+    result = load_locked(module, replace, text);
     if (!keep(module, result, text))
         free(module);
-    pthread_mutex_unlock(&load_lock);
+    pthread_mutex_unlock(&gri_load_lock);
     if (result < 0)
         give_error(err, err_bytes, name, text);
+    if (result == REVIVED)
+        return 0;
     /* Whatever else opening a file may say, to the caller it is a file that cannot be loaded. */
-    if (result < 0 && result != -ENOENT && result != -ENOMEM && result != -EBUSY)
+    if (result < 0 && result != -ENOENT && result != -ENOMEM && result != -EBUSY &&
+        result != -EPERM)
         return -ENOEXEC;
     return result;
+}
+
+int gr_module_load(const char *name, const char *path, char *err, size_t err_bytes)
+{
+    return load(name, path, false, err, err_bytes);
+}
+
+int gr_module_replace(const char *name, const char *path, char *err, size_t err_bytes)
+{
+    return load(name, path, true, err, err_bytes);
 }
 
 /* ---- The program itself ---------------------------------------------------------------------- */
@@ -358,10 +388,11 @@ int gri_module_load_main(char *err, size_t err_bytes)
         return 0;
     }
     strcpy(module->info.name, "main");
+    module->file = -1;
     if (!realpath("/proc/self/exe", module->info.path))
         module->info.path[0] = 0;
-    pthread_mutex_lock(&load_lock);
-    result = find("main") ? gri_load_error(text, -EBUSY, "module main is loaded already")
+    pthread_mutex_lock(&gri_load_lock);
+    result = gri_module_find("main") ? gri_load_error(text, -EBUSY, "module main is loaded already")
                           : gri_loader_check(&elf, module, true, text);
     module->handle = result == 0 ? dlopen(NULL, RTLD_NOW) : NULL;
     if (result == 0 && !module->handle)
@@ -369,68 +400,12 @@ int gri_module_load_main(char *err, size_t err_bytes)
     if (result == 0)
         result = adopt(module, &elf, text);
     if (result == 0)
-        list_put(module);
-    pthread_mutex_unlock(&load_lock);
+        gri_module_list_put(module);
+    pthread_mutex_unlock(&gri_load_lock);
     gri_elf_close(&elf);
     if (result < 0) {
         give_error(err, err_bytes, "main", text);
         free(module);
     }
     return result;
-}
-
-/* ---- Showing --------------------------------------------------------------------------------- */
-
-/* With list_lock. */
-static void show(const struct gri_module *module, struct gr_module_info *info)
-{
-    *info = module->info;
-    /* relaxed: a count for people. */
-    info->live = atomic_load_explicit(&module->live, memory_order_relaxed);
-}
-
-size_t gr_module_list(struct gr_module_info *infos, size_t max)
-{
-    size_t count = 0;
-
-    gri_lock(&list_lock);
-    for (const struct gri_module *module = first; module; module = module->next) {
-        if (count < max)
-            show(module, &infos[count]);
-        count++;
-    }
-    gri_unlock(&list_lock);
-    return count;
-}
-
-int gr_module_info(const char *name, struct gr_module_info *info)
-{
-    const struct gri_module *module;
-
-    gri_lock(&list_lock);
-    module = find(name);
-    if (module)
-        show(module, info);
-    gri_unlock(&list_lock);
-    return module ? 0 : -ENOENT;
-}
-
-ssize_t gr_module_entries(const char *name, struct gr_entry_info *entries, size_t max)
-{
-    const struct gr_entry *entry;
-    struct gri_module *module;
-    size_t count = 0;
-
-    gri_lock(&list_lock);
-    module = find(name);
-    if (module && module->info.loaded) {
-        entry = module->meta->entries_begin;
-        count = module->info.entry_count;
-        for (size_t i = 0; i < count && i < max; i++) {
-            snprintf(entries[i].name, sizeof entries[i].name, "%s", entry[i].name);
-            snprintf(entries[i].doc, sizeof entries[i].doc, "%s", entry[i].doc ? entry[i].doc : "");
-        }
-    }
-    gri_unlock(&list_lock);
-    return module ? (ssize_t)count : -ENOENT;
 }

@@ -1,17 +1,10 @@
 /*
- * text_ranges.c: building, publishing and searching the map of safe code. See text_ranges.h.
- *
- * The search is a plain binary search: with 100,000 ranges it reads 17 words, less than the
- * signal's way through the kernel costs by two orders. Rejected: a bit for each byte of text (12%
- * of the text's size, and as many cache misses).
- *
- * Writers are serialised by the loader's lock. Readers: signal handlers, anyone.
+ * text_ranges.c: lists of code ranges, and which code a file's unwind data covers. See
+ * text_ranges.h; the map made of them is in text_map.c.
  */
 #include "text_ranges.h"
 
-#include "core.h"
-#include "imports.h"
-
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -266,95 +259,4 @@ int gri_text_unwindable(const struct gri_elf *elf, uint64_t lo, uint64_t hi,
     }
     gri_text_list_normalise(list);
     return 0;
-}
-
-/* ---- The map --------------------------------------------------------------------------------- */
-
-struct module_text {
-    uint64_t lo, hi;
-    struct gri_module *module;
-};
-
-struct text_map {
-    struct text_map *retired; /* the map that this one replaced */
-    size_t modules, ranges;
-    struct module_text *module;
-    struct gri_text_range range[];
-};
-
-/* release when a map is published; acquire by every reader: the map's contents before its address
- * (T1). */
-static _Atomic(struct text_map *) current_map;
-
-int gri_text_publish(struct gri_module *module, uint64_t text_lo, uint64_t text_hi,
-                     const struct gri_text_list *safe)
-{
-    /* relaxed: only writers change it, and the loader's lock makes us the only one. */
-    struct text_map *old = atomic_load_explicit(&current_map, memory_order_relaxed);
-    size_t ranges = (old ? old->ranges : 0) + safe->count;
-    size_t modules = (old ? old->modules : 0) + 1;
-    size_t range_bytes = ranges * sizeof(struct gri_text_range);
-    struct text_map *map = malloc(sizeof *map + range_bytes + modules * sizeof *map->module);
-
-    if (!map)
-        return -ENOMEM;
-    map->retired = old;
-    map->ranges = ranges;
-    map->modules = modules;
-    map->module = (struct module_text *)(void *)((char *)map->range + range_bytes);
-    if (old) {
-        memcpy(map->range, old->range, old->ranges * sizeof *map->range);
-        memcpy(map->module, old->module, old->modules * sizeof *map->module);
-    }
-    if (safe->count)
-        memcpy(map->range + (ranges - safe->count), safe->range, safe->count * sizeof *map->range);
-    map->module[modules - 1] = (struct module_text){text_lo, text_hi, module};
-    /* Modules do not overlap, so sorting keeps the ranges disjoint (T2). */
-    qsort(map->range, ranges, sizeof *map->range, compare_ranges);
-    atomic_store_explicit(&current_map, map, memory_order_release);
-    return 0;
-}
-
-/* The same search serves both arrays: they are few modules, many ranges. */
-static bool in_ranges(const struct text_map *map, uint64_t pc)
-{
-    size_t lo = 0, hi = map->ranges;
-
-    while (lo < hi) {
-        size_t middle = lo + (hi - lo) / 2;
-
-        if (pc < map->range[middle].lo)
-            hi = middle;
-        else if (pc >= map->range[middle].hi)
-            lo = middle + 1;
-        else
-            return true;
-    }
-    return false;
-}
-
-struct gri_module *gri_module_of(uint64_t pc)
-{
-    /* acquire; pairs with gri_text_publish. */
-    const struct text_map *map = atomic_load_explicit(&current_map, memory_order_acquire);
-
-    for (size_t i = 0; map && i < map->modules; i++) {
-        if (pc >= map->module[i].lo && pc < map->module[i].hi)
-            return map->module[i].module;
-    }
-    return NULL;
-}
-
-enum gr_refusal gri_text_check(uint64_t pc)
-{
-    /* acquire; pairs with gri_text_publish. */
-    const struct text_map *map = atomic_load_explicit(&current_map, memory_order_acquire);
-
-    if (map && in_ranges(map, pc))
-        return GR_REFUSALS;
-    if (gri_module_of(pc))
-        return GR_REFUSED_UNSAFE_POINT;
-    if (map && gri_import_in_runtime((const void *)pc))
-        return GR_REFUSED_RUNTIME;
-    return GR_REFUSED_LIBC;
 }

@@ -2,13 +2,14 @@
  * text_ranges.h: where in a module's code a goroutine may be stopped asynchronously.
  *
  * A pc is safe if it lies in a module's .text, is covered by unwind data, and is neither in an
- * entry check nor in a GR_NOPREEMPT function. All safe ranges of all modules make one sorted array,
- * published behind one pointer; the signal handler searches it. Arrays that were replaced are kept:
- * a handler may be reading them, and a module is loaded a few times in the life of a process.
+ * entry check nor in a GR_NOPREEMPT function. Each module has a sorted array of its safe ranges; the
+ * map of all modules, sorted by where their text lies, is published behind one pointer, and the
+ * signal handler searches both (text_map.c).
  *
  * Invariants
- *   T1  A published map is never written again and never freed.
- *   T2  Ranges are sorted by lo, disjoint and not empty.
+ *   T1  A published map is never written again; it and the ranges of a module that it has no more
+ *       are freed once no reader can have it.
+ *   T2  Ranges are sorted by lo, disjoint and not empty; so are the modules' texts.
  */
 #ifndef GRASP_TEXT_RANGES_H
 #define GRASP_TEXT_RANGES_H
@@ -45,9 +46,17 @@ void gri_text_list_fini(struct gri_text_list *list);
 int gri_text_unwindable(const struct gri_elf *elf, uint64_t lo, uint64_t hi,
                         struct gri_text_list *list);
 
-/* Adds a module's safe ranges (run-time addresses, normalised) to the map. Not from a goroutine. 0
- * or -ENOMEM. */
+/*
+ * Adds a module to the map: its text, and its safe ranges (run-time addresses, normalised), which
+ * the map owns from here on; *safe is empty then. Not from a goroutine; under the loader's lock. 0
+ * or -ENOMEM.
+ */
 int gri_text_publish(struct gri_module *module, uint64_t text_lo, uint64_t text_hi,
-                     const struct gri_text_list *safe);
+                     struct gri_text_list *safe);
+/*
+ * Takes a module out of the map, and returns once nobody still looks at a map that has it; waits
+ * for signal handlers in the middle of a look-up only. As above. 0 or -ENOMEM.
+ */
+int gri_text_withdraw(const struct gri_module *module);
 
 #endif

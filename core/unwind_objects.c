@@ -25,6 +25,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core.h"
+
 #define HEADERS_MAX     64
 #define BUILD_ID_MAX    64
 #define IMAGE_BYTES_MAX ((uint64_t)1 << 30)
@@ -194,7 +196,11 @@ static int object_open(const struct object *object, const char *path)
     int fd = open(*object->name ? path : "/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (fd >= 0 && !object_matches_file(object, fd)) {
         close(fd);
-        fd = -1;
+        fd = gri_module_file(object->base); /* of a module that was replaced */
+        if (fd >= 0 && !object_matches_file(object, fd)) {
+            close(fd);
+            fd = -1;
+        }
     }
     return fd >= 0 ? fd : object_image(object);
 }

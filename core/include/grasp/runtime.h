@@ -279,6 +279,7 @@ struct gr_module_info {
     char error[512];     /* why it is not loaded; "" if it is */
     bool loaded, wired;  /* wired: its goroutines are threads of their own */
     char wired_because[128];
+    char kept_by[64];    /* an import for which its code stays mapped when it is unloaded; "": none */
     uint64_t text_lo, text_hi;
     uint64_t entry_checks;
     uint64_t live; /* goroutines whose root entry is of this module */
@@ -295,6 +296,19 @@ struct gr_entry_info {
  * May block on the disk: not from an event loop.
  */
 int gr_module_load(const char *name, const char *path, char *err, size_t err_bytes);
+/*
+ * The same, but another build of that name is replaced: new goroutines are made of the new one, the old one is unmapped
+ * when its last goroutine has ended. -EBUSY: the build is loaded under another name, or on its way out under this one;
+ * -EPERM: the name is "main", the program itself.
+ */
+int gr_module_replace(const char *name, const char *path, char *err, size_t err_bytes);
+/*
+ * Unloads a module that has no goroutines, or forgets a refused one. -ENOENT; -EBUSY: goroutines of it, or of builds that
+ * it replaced, live; -EPERM: the program itself; -ENOMEM. Runs the module's destructors: not from an event loop.
+ */
+int gr_module_unload(const char *name, char *err, size_t err_bytes);
+/* Builds of `name` that were replaced and have goroutines left; copies up to max, returns how many there are. */
+size_t gr_module_leaving(const char *name, struct gr_module_info *infos, size_t max);
 /* Modules in order of loading, refused ones included; copies up to max, returns how many there are. */
 size_t gr_module_list(struct gr_module_info *infos, size_t max);
 int gr_module_info(const char *name, struct gr_module_info *info); /* -ENOENT */
