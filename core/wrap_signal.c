@@ -35,7 +35,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
 {
     struct gr_g *g = gri_self();
     struct arch_tls *tls = arch_tls_self();
-    int thread_error = gri_wrap_errno();
+    /* Any thread may be chosen for the signal, also one that is no worker. */
+    int *thread_errno = tls->errno_thread ? tls->errno_thread : &errno;
+    int thread_error = *thread_errno;
     int goroutine_error = g ? g->err : 0;
     uint64_t owned = tls->errno_owned;
     handler_fn *handler;
@@ -51,12 +53,12 @@ static void on_signal(int number, siginfo_t *info, void *context)
         g->err = goroutine_error;
     }
     tls->errno_owned = owned;
-    *tls->errno_thread = thread_error;
+    *thread_errno = thread_error;
     /* release; pairs with the load in pause: what the handler wrote is seen by whoever waited for
      * it. */
     atomic_fetch_add_explicit(&gri_wrap_signals_taken, 1, memory_order_release);
     gri_futex_wake(&gri_wrap_signals_taken, INT_MAX);
-    *tls->errno_thread = thread_error;
+    *thread_errno = thread_error;
 }
 
 static bool is_reserved(int number)
