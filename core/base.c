@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +38,17 @@ uint64_t gr_now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+size_t gri_memory_read(uint64_t address, void *to, size_t bytes)
+{
+    struct iovec local = {to, bytes}, remote = {(void *)(uintptr_t)address, bytes};
+    int saved_errno = errno;
+    /* The kernel copies page by page and stops before the first that is not there. */
+    ssize_t n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+    errno = saved_errno;
+    return n < 0 ? 0 : (size_t)n;
 }
 
 /* ---- Futex --------------------------------------------------------------------------------------- */

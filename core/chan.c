@@ -11,8 +11,11 @@
  * Invariants
  *   C1  Waiters and ring are touched under the channel's lock only.
  *   C2  If somebody waits to receive, the ring is empty; if somebody waits to send, it is full.
+ *   C3  Every channel is in the registry from its creation until its destruction, so that an address can be
+ *       told to be a channel's. The ids of its last users are kept for people: one store an operation.
  *
- * Locks: channel locks in address order; under them g->meta_lock of a waiter is never taken.
+ * Locks: channel locks in address order; under them g->meta_lock of a waiter is never taken. A registry
+ * bucket's lock: nothing is taken under it.
  */
 #include "scheduler.h"
 
@@ -38,9 +41,63 @@ struct gr_chan {
     struct gri_lock lock;
     bool closed;
     size_t elem_bytes, capacity, count, first;
+    uint64_t last_sender, last_receiver; /* goroutine ids; 0: nobody yet, or no goroutine */
     struct wait_list senders, receivers;
+    struct gr_chan *registry_next, **registry_link; /* the bucket's lock */
     uint8_t ring[];
 };
+
+/* ---- The registry -------------------------------------------------------------------------------- */
+
+#define BUCKETS 256u
+
+static struct bucket {
+    struct gri_lock lock;
+    struct gr_chan *first;
+} registry[BUCKETS];
+
+static struct bucket *bucket_of(const struct gr_chan *chan)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)chan * UINT64_C(0x9e3779b97f4a7c15);
+
+    return &registry[hash >> 56];
+}
+
+static void registry_add(struct gr_chan *chan)
+{
+    struct bucket *b = bucket_of(chan);
+
+    gri_lock(&b->lock);
+    chan->registry_next = b->first;
+    chan->registry_link = &b->first;
+    if (b->first)
+        b->first->registry_link = &chan->registry_next;
+    b->first = chan;
+    gri_unlock(&b->lock);
+}
+
+static void registry_remove(struct gr_chan *chan)
+{
+    struct bucket *b = bucket_of(chan);
+
+    gri_lock(&b->lock);
+    *chan->registry_link = chan->registry_next;
+    if (chan->registry_next)
+        chan->registry_next->registry_link = chan->registry_link;
+    gri_unlock(&b->lock);
+}
+
+void gri_chan_each(gri_object_fn *fn, void *arg)
+{
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        gri_lock(&registry[i].lock);
+        for (struct gr_chan *chan = registry[i].first; chan; chan = chan->registry_next)
+            fn(arg, (uint64_t)(uintptr_t)chan, sizeof *chan + chan->capacity * chan->elem_bytes);
+        gri_unlock(&registry[i].lock);
+    }
+}
+
+/* ---- Life ---------------------------------------------------------------------------------------- */
 
 struct gr_chan *gr_chan_create(size_t elem_bytes, size_t capacity)
 {
@@ -56,6 +113,7 @@ struct gr_chan *gr_chan_create(size_t elem_bytes, size_t capacity)
     memset(chan, 0, sizeof *chan);
     chan->elem_bytes = elem_bytes;
     chan->capacity = capacity;
+    registry_add(chan);
     return chan;
 }
 
@@ -65,6 +123,7 @@ void gr_chan_destroy(struct gr_chan *chan)
         return;
     if (chan->senders.head || chan->receivers.head)
         GR_PANIC("a channel is destroyed while goroutines wait on it");
+    registry_remove(chan);
     free(chan);
 }
 
@@ -125,8 +184,14 @@ static void copy_elem(const struct gr_chan *chan, void *to, const void *from)
         memcpy(to, from, chan->elem_bytes);
 }
 
-/* Whether a send can go on: 0 or -EPIPE, and *wake is to be readied; -EAGAIN: it has to wait. */
-static int send_locked(struct gr_chan *chan, const void *elem, struct gr_g **wake)
+static uint64_t id_of(const struct gr_g *g)
+{
+    /* relaxed: it is the caller's own, or a waiter's that was won. */
+    return g ? atomic_load_explicit(&g->id, memory_order_relaxed) : 0;
+}
+
+/* Whether g's send can go on: 0 or -EPIPE, and *wake is to be readied; -EAGAIN: it has to wait. */
+static int send_locked(struct gr_chan *chan, struct gr_g *g, const void *elem, struct gr_g **wake)
 {
     struct chan_waiter *receiver;
 
@@ -137,21 +202,25 @@ static int send_locked(struct gr_chan *chan, const void *elem, struct gr_g **wak
     if (receiver) {
         copy_elem(chan, receiver->elem, elem);
         *wake = receiver->waiter->g;
+        chan->last_sender = id_of(g);
+        chan->last_receiver = id_of(*wake);
         return 0;
     }
     if (chan->count == chan->capacity)
         return -EAGAIN;
+    chan->last_sender = id_of(g);
     copy_elem(chan, ring_slot(chan, chan->count), elem);
     chan->count++;
     return 0;
 }
 
-static int recv_locked(struct gr_chan *chan, void *elem, struct gr_g **wake)
+static int recv_locked(struct gr_chan *chan, struct gr_g *g, void *elem, struct gr_g **wake)
 {
     struct chan_waiter *sender;
 
     *wake = NULL;
     if (chan->count > 0) {
+        chan->last_receiver = id_of(g);
         copy_elem(chan, elem, ring_slot(chan, 0));
         chan->first = (chan->first + 1) % chan->capacity;
         chan->count--;
@@ -160,6 +229,7 @@ static int recv_locked(struct gr_chan *chan, void *elem, struct gr_g **wake)
             copy_elem(chan, ring_slot(chan, chan->count), sender->elem);
             chan->count++;
             *wake = sender->waiter->g;
+            chan->last_sender = id_of(*wake);
         }
         return 0;
     }
@@ -167,14 +237,18 @@ static int recv_locked(struct gr_chan *chan, void *elem, struct gr_g **wake)
     if (sender) {
         copy_elem(chan, elem, sender->elem);
         *wake = sender->waiter->g;
+        chan->last_sender = id_of(*wake);
+        chan->last_receiver = id_of(g);
         return 0;
     }
     return chan->closed ? -EPIPE : -EAGAIN;
 }
 
-static int try_locked(struct gr_chan *chan, enum gr_select_op op, void *elem, struct gr_g **wake)
+static int try_locked(struct gr_chan *chan, struct gr_g *g, enum gr_select_op op, void *elem,
+                      struct gr_g **wake)
 {
-    return op == GR_SELECT_SEND ? send_locked(chan, elem, wake) : recv_locked(chan, elem, wake);
+    return op == GR_SELECT_SEND ? send_locked(chan, g, elem, wake)
+                                : recv_locked(chan, g, elem, wake);
 }
 
 static struct wait_list *list_of(struct gr_chan *chan, enum gr_select_op op)
@@ -184,11 +258,11 @@ static struct wait_list *list_of(struct gr_chan *chan, enum gr_select_op op)
 
 static int try_once(struct gr_chan *chan, enum gr_select_op op, void *elem)
 {
-    struct gr_g *wake;
+    struct gr_g *g = gri_self(), *wake;
     int result;
 
     gri_lock(&chan->lock);
-    result = try_locked(chan, op, elem, &wake);
+    result = try_locked(chan, g, op, elem, &wake);
     gri_unlock(&chan->lock);
     if (wake)
         gri_ready(wake);
@@ -205,7 +279,7 @@ static int operate(struct gr_chan *chan, enum gr_select_op op, void *elem, uint6
     if (!g)
         return -EPERM;
     gri_lock(&chan->lock);
-    result = try_locked(chan, op, elem, &wake);
+    result = try_locked(chan, g, op, elem, &wake);
     if (result != -EAGAIN) {
         gri_unlock(&chan->lock);
         if (wake)
@@ -338,7 +412,7 @@ static bool commit_unlock_channels(struct gr_g *g, void *arg)
 }
 
 /* The index of a case that went on, starting the search at a random one; -EAGAIN: none can. */
-static int select_ready(struct selection *s, struct gr_g **wake)
+static int select_ready(struct selection *s, struct gr_g *g, struct gr_g **wake)
 {
     size_t start = (size_t)(arch_ticks() >> 4) % s->count;
 
@@ -348,7 +422,7 @@ static int select_ready(struct selection *s, struct gr_g **wake)
 
         if (!c->chan)
             continue;
-        c->result = try_locked(c->chan, c->op, c->elem, wake);
+        c->result = try_locked(c->chan, g, c->op, c->elem, wake);
         if (c->result != -EAGAIN)
             return (int)i;
     }
@@ -372,7 +446,7 @@ static int select_wait(struct selection *s, int64_t timeout_ns)
         if (c->chan)
             link_waiter(list_of(c->chan, c->op), &cw[i]);
     }
-    result = gri_wait(&waiter, GRI_WAIT_SELECT, NULL, deadline, commit_unlock_channels, s);
+    result = gri_wait(&waiter, GRI_WAIT_SELECT, s, deadline, commit_unlock_channels, s);
     lock_channels(s);
     for (size_t i = 0; i < s->count; i++) {
         if (cw[i].chan)
@@ -408,7 +482,7 @@ int gr_select(struct gr_select_case *cases, size_t count, int64_t timeout_ns)
                                 : select_wait(&s, -1);
     sort_channels(&s);
     lock_channels(&s);
-    index = select_ready(&s, &wake);
+    index = select_ready(&s, g, &wake);
     if (index == -EAGAIN && timeout_ns != 0) {
         atomic_store_explicit(&g->pc_hint, CALLER, memory_order_relaxed);
         return select_wait(&s, timeout_ns);
@@ -417,4 +491,45 @@ int gr_select(struct gr_select_case *cases, size_t count, int64_t timeout_ns)
     if (wake)
         gri_ready(wake);
     return index;
+}
+
+/* ---- What waits.c is told (core.h) ---------------------------------------------------------------- */
+
+bool gri_chan_peek(uint64_t address, struct gr_wait_object *object)
+{
+    struct gr_chan chan;
+
+    if (gri_memory_read(address, &chan, sizeof chan) != sizeof chan)
+        return false;
+    object->kind = GR_OBJECT_CHANNEL;
+    object->address = address;
+    object->closed = chan.closed;
+    object->length = chan.count;
+    object->capacity = chan.capacity;
+    object->last_sender = chan.last_sender;
+    object->last_receiver = chan.last_receiver;
+    return true;
+}
+
+size_t gri_select_peek(uint64_t address, struct gr_wait_object *objects, size_t max)
+{
+    struct gr_select_case cases[GR_SELECT_CASES_MAX];
+    struct selection s;
+    size_t found = 0, bytes;
+
+    if (gri_memory_read(address, &s, sizeof s) != sizeof s || s.count > GR_SELECT_CASES_MAX)
+        return 0;
+    bytes = s.count * sizeof cases[0];
+    if (gri_memory_read((uint64_t)(uintptr_t)s.cases, cases, bytes) != bytes)
+        return 0;
+    for (size_t i = 0; i < s.count && found < max; i++) {
+        struct gr_wait_object *object = &objects[found];
+
+        *object = (struct gr_wait_object){0};
+        if (!cases[i].chan || !gri_chan_peek((uint64_t)(uintptr_t)cases[i].chan, object))
+            continue;
+        object->op = cases[i].op == GR_SELECT_SEND ? GR_WAIT_OP_SEND : GR_WAIT_OP_RECV;
+        found++;
+    }
+    return found;
 }

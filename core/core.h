@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include <grasp/runtime.h>
+#include <grasp/waits.h>
 
 #include "arch.h"
 
@@ -79,6 +80,8 @@ static inline void gri_unlock(struct gri_lock *lock)
 /* Futex on a private word. timeout_ns < 0: none. Returns 0, -ETIMEDOUT, -EAGAIN or -EINTR. */
 int gri_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t timeout_ns);
 void gri_futex_wake(_Atomic(uint32_t) *word, int count);
+/* Copies from an address that may not be mapped: how many bytes there were, from the first on. */
+size_t gri_memory_read(uint64_t address, void *to, size_t bytes);
 
 /* ---- The word ------------------------------------------------------------------------------------ */
 
@@ -131,6 +134,8 @@ enum gri_wait {
     GRI_WAIT_POLL,
     GRI_WAIT_SUSPEND,
     GRI_WAIT_SYSCALL,
+    GRI_WAIT_THREAD_MUTEX, /* in a system call, for a lock of libc's */
+    GRI_WAIT_THREAD_RWLOCK,
     GRI_WAITS
 };
 
@@ -182,9 +187,11 @@ struct gr_g {
     _Atomic(uint64_t) id, root, parent;
     _Atomic(uint64_t) created_realtime_ns, wait_since_ticks, run_since_ticks, cpu_ticks;
     _Atomic(uint64_t) preempts_sync, preempts_async;
-    _Atomic(uint64_t) pc_hint, wait_address;
-    _Atomic(uint32_t) wait_reason; /* enum gri_wait */
-    _Atomic(bool) shown_pinned;    /* as of its last switch */
+    _Atomic(uint64_t) pc_hint, wait_address, wait_deadline_ns; /* 0: none */
+    _Atomic(uint32_t) wait_reason;                             /* enum gri_wait */
+    _Atomic(bool) shown_pinned;                                /* as of its last switch */
+    /* Of gr_mutexes; 0: free. Also by an unlocker that hands its lock to this one, which waits and was won. */
+    _Atomic(uint64_t) lock_held[GR_LOCKS_SHOWN];
     _Atomic(int32_t) last_m, last_p;
 
     /* Guarded by meta_lock: read by gr_info and gr_cancel. */
@@ -260,6 +267,20 @@ bool gri_waiter_win(struct gri_waiter *w, int result);
  */
 int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uint64_t deadline_ns,
              gri_commit_fn *commit, void *arg);
+
+/* Every channel there is, and its size: fn must neither block nor use channels. */
+typedef void gri_object_fn(void *arg, uint64_t address, size_t bytes);
+void gri_chan_each(gri_object_fn *fn, void *arg);
+/*
+ * For waits.c: what the memory at `address` says of an object that a goroutine waits for. The caller looks
+ * afterwards whether it still waits: if so, the memory was such an object. False: it can't be read.
+ */
+bool gri_chan_peek(uint64_t address, struct gr_wait_object *object);
+bool gri_sync_peek(uint64_t address, struct gr_wait_object *object);
+/* The channels of a select (wait_address): copies up to max, returns how many. */
+size_t gri_select_peek(uint64_t address, struct gr_wait_object *objects, size_t max);
+/* Before a system call of g that waits for a lock of libc's (THREAD_MUTEX or THREAD_RWLOCK), and after it (NONE). */
+void gri_waits_for_thread_lock(struct gr_g *g, enum gri_wait reason, const void *lock, bool timed);
 
 /* Parks until fd is ready; deadline_ns as above. 0, -ETIMEDOUT, -ECANCELED, -EPERM: not pollable (a regular file). */
 int gri_poll_wait(int fd, int poll_events, uint64_t deadline_ns);

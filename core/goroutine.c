@@ -74,6 +74,8 @@ static void clear_counters(struct gr_g *g)
     atomic_store_explicit(&g->preempts_async, 0, memory_order_relaxed);
     atomic_store_explicit(&g->pc_hint, 0, memory_order_relaxed);
     atomic_store_explicit(&g->wait_reason, GRI_WAIT_NONE, memory_order_relaxed);
+    for (unsigned i = 0; i < GR_LOCKS_SHOWN; i++)
+        atomic_store_explicit(&g->lock_held[i], 0, memory_order_relaxed);
     atomic_store_explicit(&g->shown_pinned, false, memory_order_relaxed);
     atomic_store_explicit(&g->last_m, -1, memory_order_relaxed);
     atomic_store_explicit(&g->last_p, -1, memory_order_relaxed);

@@ -62,13 +62,13 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
     info->cpu_ns = gri_ticks_to_ns(cpu);
     if (state == GR_WAITING || state == GR_SYSCALL) {
         uint64_t since = load(&g->wait_since_ticks);
-        uint32_t reason = state == GR_SYSCALL
-                              ? GRI_WAIT_SYSCALL
-                              : atomic_load_explicit(&g->wait_reason, memory_order_relaxed);
+        enum gri_wait reason = gri_wait_reason(g, state);
 
         snprintf(info->wait_reason, sizeof info->wait_reason, "%s", gri_wait_name(reason));
         info->wait_ns = now > since ? gri_ticks_to_ns(now - since) : 0;
-        info->wait_address = state == GR_WAITING ? load(&g->wait_address) : 0;
+        /* A select's is of its own book-keeping. */
+        info->wait_address =
+            reason == GRI_WAIT_SELECT || reason == GRI_WAIT_SYSCALL ? 0 : load(&g->wait_address);
     }
     info_strings(g, info);
 }

@@ -136,6 +136,8 @@ int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uin
     w->g = g;
     w->deadline_ns = deadline_ns;
     w->heap_index = 0;
+    /* relaxed: shown to people, and read by waits.c, which looks at the word before and after. */
+    atomic_store_explicit(&g->wait_deadline_ns, deadline_ns, memory_order_relaxed);
     gri_park(reason, object, wait_commit, &wait);
     /* acq_rel; pairs with cancel_g's CAS: if it has the waiter, it is done with it once we get the lock. */
     found = atomic_exchange_explicit(&g->waiting, NULL, memory_order_acq_rel);
@@ -223,7 +225,9 @@ const char *gri_wait_name(enum gri_wait reason)
                                                  [GRI_WAIT_SLEEP] = "sleep",
                                                  [GRI_WAIT_POLL] = "poll",
                                                  [GRI_WAIT_SUSPEND] = "suspend",
-                                                 [GRI_WAIT_SYSCALL] = "syscall"};
+                                                 [GRI_WAIT_SYSCALL] = "syscall",
+                                                 [GRI_WAIT_THREAD_MUTEX] = "pthread mutex",
+                                                 [GRI_WAIT_THREAD_RWLOCK] = "pthread rwlock"};
 
     return (unsigned)reason < GRI_WAITS ? names[reason] : "";
 }

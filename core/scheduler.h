@@ -317,6 +317,23 @@ bool gri_json_valid(const char *text, size_t bytes);
 const char *gri_wait_name(enum gri_wait reason);
 void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text);
 
+/* ---- waits.c --------------------------------------------------------------------------------------------- */
+
+/* A wait as it was seen; it is the same wait as long as gri_wait_same says so. */
+struct gri_wait_view {
+    struct gr_g *g;
+    uint64_t word, id, address, since_ticks, deadline_ns;
+    enum gri_wait reason; /* NONE: it does not wait */
+    bool cancelled;
+};
+void gri_wait_look(struct gr_g *g, uint64_t word, struct gri_wait_view *view);
+bool gri_wait_same(const struct gri_wait_view *view);
+/* What it waits for: at most max, returns how many. True only if gri_wait_same afterwards. */
+size_t gri_wait_objects(const struct gri_wait_view *view, struct gr_wait_object *objects,
+                        size_t max);
+/* Why a g in this state, WAITING or SYSCALL, waits. */
+enum gri_wait gri_wait_reason(const struct gr_g *g, enum gr_state state);
+
 /* ---- crash.c ---------------------------------------------------------------------------------------- */
 
 void gri_crash_init(const char *dir);

@@ -99,34 +99,77 @@ static struct gr_g *queue_win(struct gr_wait_queue *queue, int result, bool unhe
     return NULL;
 }
 
+/* ---- Who holds what, for people -------------------------------------------------------------------- */
+
+/* Under the mutex's lock, by the new owner or by whoever hands it over: the mutex is g's. */
+static void own(gr_mutex *mutex, struct gr_g *g)
+{
+    mutex->held = 1;
+    mutex->owner = atomic_load_explicit(&g->id, memory_order_relaxed);
+    /* relaxed, here and below: shown to people. */
+    for (unsigned i = 0; i < GR_LOCKS_SHOWN; i++) {
+        if (atomic_load_explicit(&g->lock_held[i], memory_order_relaxed) == 0) {
+            atomic_store_explicit(&g->lock_held[i], (uint64_t)mutex, memory_order_relaxed);
+            return;
+        }
+    }
+}
+
+/* The same by its owner g, who gives it up. */
+static void disown(const gr_mutex *mutex, struct gr_g *g)
+{
+    for (unsigned i = 0; i < GR_LOCKS_SHOWN; i++) {
+        if (atomic_load_explicit(&g->lock_held[i], memory_order_relaxed) == (uint64_t)mutex) {
+            atomic_store_explicit(&g->lock_held[i], 0, memory_order_relaxed);
+            return;
+        }
+    }
+}
+
+bool gri_sync_peek(uint64_t address, struct gr_wait_object *object)
+{
+    gr_mutex mutex;
+    gr_waitgroup group;
+
+    if (object->kind == GR_OBJECT_MUTEX) {
+        if (gri_memory_read(address, &mutex, sizeof mutex) != sizeof mutex)
+            return false;
+        object->owner = mutex.held ? mutex.owner : 0;
+    } else if (object->kind == GR_OBJECT_WAITGROUP) {
+        if (gri_memory_read(address, &group, sizeof group) != sizeof group)
+            return false;
+        object->count = group.count;
+    }
+    return true;
+}
+
 /* ---- Mutex --------------------------------------------------------------------------------------- */
 
 int gr_mutex_try_lock(gr_mutex *mutex)
 {
+    struct gr_g *g = gri_self();
     int result = -EBUSY;
 
-    if (!gri_self())
+    if (!g)
         return -EPERM;
     gri_lock(queue_lock(&mutex->waiters));
     if (!mutex->held) {
-        mutex->held = 1;
-        mutex->owner = gr_id();
+        own(mutex, g);
         result = 0;
     }
     gri_unlock(queue_lock(&mutex->waiters));
     return result;
 }
 
-static int mutex_lock(gr_mutex *mutex, uint64_t pc)
+static int mutex_lock(gr_mutex *mutex, struct gr_g *g, uint64_t pc)
 {
-    uint64_t id = gr_id();
+    uint64_t id = atomic_load_explicit(&g->id, memory_order_relaxed);
     int result;
 
     do {
         gri_lock(queue_lock(&mutex->waiters));
         if (!mutex->held) {
-            mutex->held = 1;
-            mutex->owner = id;
+            own(mutex, g);
             gri_unlock(queue_lock(&mutex->waiters));
             return 0;
         }
@@ -143,23 +186,26 @@ static int mutex_lock(gr_mutex *mutex, uint64_t pc)
 
 int gr_mutex_lock(gr_mutex *mutex)
 {
-    if (!gri_self())
-        return -EPERM;
-    return mutex_lock(mutex, CALLER);
+    struct gr_g *g = gri_self();
+
+    return g ? mutex_lock(mutex, g, CALLER) : -EPERM;
 }
 
 int gr_mutex_unlock(gr_mutex *mutex)
 {
-    struct gr_g *g;
+    struct gr_g *self = gri_self(), *g;
+    uint64_t id = self ? atomic_load_explicit(&self->id, memory_order_relaxed) : 0;
 
     gri_lock(queue_lock(&mutex->waiters));
-    if (!mutex->held || mutex->owner != gr_id()) {
+    if (!mutex->held || mutex->owner != id) {
         gri_unlock(queue_lock(&mutex->waiters));
         return -EPERM;
     }
+    if (self)
+        disown(mutex, self);
     g = queue_win(&mutex->waiters, 0, true);
     if (g) {
-        mutex->owner = atomic_load_explicit(&g->id, memory_order_relaxed);
+        own(mutex, g);
         gri_unlock(queue_lock(&mutex->waiters));
         gri_ready(g);
         return 0;
@@ -175,7 +221,7 @@ int gr_mutex_unlock(gr_mutex *mutex)
 /* Until locked, whatever was asked of the caller meanwhile: a condition's promise. */
 static void lock_regardless(gr_mutex *mutex)
 {
-    while (mutex_lock(mutex, 0) == -ECANCELED)
+    while (mutex_lock(mutex, gri_self(), 0) == -ECANCELED)
         gr_yield();
 }
 

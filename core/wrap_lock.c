@@ -16,6 +16,7 @@
 #include "wrap.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <threads.h>
 #include <time.h>
 
@@ -34,9 +35,12 @@ static void unpin(struct gr_g *g)
 
 /*
  * A wrapper for a function that may wait for a lock: `try` is the call that does not wait, `wait`
- * the real one. `busy` is what a failed try gives.
+ * the real one. `busy` is what a failed try gives. While it waits, the goroutine shows for what.
  */
-#define LOCK(name, params, try_call, busy, wait_call)                                              \
+#define WAITS(lock)                                                                                \
+    _Generic((lock), pthread_rwlock_t * : GRI_WAIT_THREAD_RWLOCK, default : GRI_WAIT_THREAD_MUTEX)
+#define TIMED(name) (strstr(#name, "timed") || strstr(#name, "clock"))
+#define LOCK(name, params, lock, try_call, busy, wait_call)                                        \
     static int wrap_##name params                                                                  \
     {                                                                                              \
         struct gr_g *g = gri_self();                                                               \
@@ -48,7 +52,9 @@ static void unpin(struct gr_g *g)
         result = try_call;                                                                         \
         if (result == (busy)) {                                                                    \
             gri_errno_to_libc();                                                                   \
+            gri_waits_for_thread_lock(g, WAITS(lock), lock, TIMED(name));                          \
             result = GRI_WRAP_BLOCK(g->nopreempt ? NULL : g, wait_call);                           \
+            gri_waits_for_thread_lock(g, GRI_WAIT_NONE, NULL, false);                              \
         }                                                                                          \
         if (!taken(result))                                                                        \
             gri_unpin(g);                                                                          \
@@ -86,33 +92,33 @@ typedef pthread_mutex_t *mutex;
 typedef pthread_rwlock_t *rwlock;
 typedef const struct timespec *when;
 
-LOCK(pthread_mutex_lock, (mutex m), pthread_mutex_trylock(m), EBUSY, pthread_mutex_lock(m))
-LOCK(pthread_mutex_timedlock, (mutex m, when t), pthread_mutex_trylock(m), EBUSY,
+LOCK(pthread_mutex_lock, (mutex m), m, pthread_mutex_trylock(m), EBUSY, pthread_mutex_lock(m))
+LOCK(pthread_mutex_timedlock, (mutex m, when t), m, pthread_mutex_trylock(m), EBUSY,
      pthread_mutex_timedlock(m, t))
-LOCK(pthread_mutex_clocklock, (mutex m, clockid_t c, when t), pthread_mutex_trylock(m), EBUSY,
+LOCK(pthread_mutex_clocklock, (mutex m, clockid_t c, when t), m, pthread_mutex_trylock(m), EBUSY,
      pthread_mutex_clocklock(m, c, t))
 TRY(pthread_mutex_trylock, (mutex m), pthread_mutex_trylock(m))
 UNLOCK(pthread_mutex_unlock, (mutex m), pthread_mutex_unlock(m))
 
-LOCK(pthread_rwlock_rdlock, (rwlock l), pthread_rwlock_tryrdlock(l), EBUSY,
+LOCK(pthread_rwlock_rdlock, (rwlock l), l, pthread_rwlock_tryrdlock(l), EBUSY,
      pthread_rwlock_rdlock(l))
-LOCK(pthread_rwlock_timedrdlock, (rwlock l, when t), pthread_rwlock_tryrdlock(l), EBUSY,
+LOCK(pthread_rwlock_timedrdlock, (rwlock l, when t), l, pthread_rwlock_tryrdlock(l), EBUSY,
      pthread_rwlock_timedrdlock(l, t))
-LOCK(pthread_rwlock_clockrdlock, (rwlock l, clockid_t c, when t), pthread_rwlock_tryrdlock(l),
+LOCK(pthread_rwlock_clockrdlock, (rwlock l, clockid_t c, when t), l, pthread_rwlock_tryrdlock(l),
      EBUSY, pthread_rwlock_clockrdlock(l, c, t))
-LOCK(pthread_rwlock_wrlock, (rwlock l), pthread_rwlock_trywrlock(l), EBUSY,
+LOCK(pthread_rwlock_wrlock, (rwlock l), l, pthread_rwlock_trywrlock(l), EBUSY,
      pthread_rwlock_wrlock(l))
-LOCK(pthread_rwlock_timedwrlock, (rwlock l, when t), pthread_rwlock_trywrlock(l), EBUSY,
+LOCK(pthread_rwlock_timedwrlock, (rwlock l, when t), l, pthread_rwlock_trywrlock(l), EBUSY,
      pthread_rwlock_timedwrlock(l, t))
-LOCK(pthread_rwlock_clockwrlock, (rwlock l, clockid_t c, when t), pthread_rwlock_trywrlock(l),
+LOCK(pthread_rwlock_clockwrlock, (rwlock l, clockid_t c, when t), l, pthread_rwlock_trywrlock(l),
      EBUSY, pthread_rwlock_clockwrlock(l, c, t))
 TRY(pthread_rwlock_tryrdlock, (rwlock l), pthread_rwlock_tryrdlock(l))
 TRY(pthread_rwlock_trywrlock, (rwlock l), pthread_rwlock_trywrlock(l))
 UNLOCK(pthread_rwlock_unlock, (rwlock l), pthread_rwlock_unlock(l))
 
 /* C11's results are others, but 0 is success and thrd_busy is the failed try. */
-LOCK(mtx_lock, (mtx_t * m), mtx_trylock(m), (int)thrd_busy, mtx_lock(m))
-LOCK(mtx_timedlock, (mtx_t * m, when t), mtx_trylock(m), (int)thrd_busy, mtx_timedlock(m, t))
+LOCK(mtx_lock, (mtx_t * m), m, mtx_trylock(m), (int)thrd_busy, mtx_lock(m))
+LOCK(mtx_timedlock, (mtx_t * m, when t), m, mtx_trylock(m), (int)thrd_busy, mtx_timedlock(m, t))
 TRY(mtx_trylock, (mtx_t * m), mtx_trylock(m))
 UNLOCK(mtx_unlock, (mtx_t * m), mtx_unlock(m))
 

@@ -1,0 +1,629 @@
+/*
+ * test_waits.c: what a goroutine waits for, who would have to act, and who waits for whom in a circle.
+ *
+ * Every arrangement is looked at while it stands, through the public header alone, and taken apart
+ * again: nothing here may be left waiting.
+ */
+#include "harness.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <grasp/waits.h>
+
+static atomic_uint ended;
+
+static struct gr_wait_info wait_of(uint64_t id)
+{
+    static struct gr_wait_info info;
+
+    assert_int_equal(gr_wait_info(id, &info), 0);
+    return info;
+}
+
+static uint64_t go(void (*fn)(void *), void *arg)
+{
+    uint64_t id = gr_go(fn, arg);
+
+    assert_int_not_equal(id, 0);
+    return id;
+}
+
+/* ---- One object of each kind
+ * ----------------------------------------------------------------------- */
+
+static void receive(void *chan)
+{
+    int value;
+
+    gr_chan_recv(chan, &value);
+    atomic_fetch_add(&ended, 1);
+}
+
+static void send(void *chan)
+{
+    int value = 7;
+
+    gr_chan_send(chan, &value);
+    atomic_fetch_add(&ended, 1);
+}
+
+static void a_receiver_shows_its_channel_and_who_used_it_last(void **state)
+{
+    struct gr_chan *chan = gr_chan_create(sizeof(int), 0);
+    struct gr_wait_party parties[4];
+    uint64_t sender = go(send, chan), receiver, second;
+
+    atomic_store(&ended, 0);
+    eventually_waits(sender, "chan send");
+    receiver = go(receive, chan);
+    eventually_count(&ended, 2, "both met");
+    second = go(receive, chan);
+    eventually_waits(second, "chan receive");
+    struct gr_wait_info info = wait_of(second);
+    assert_int_equal(info.object_count, 1);
+    assert_int_equal(info.object[0].kind, GR_OBJECT_CHANNEL);
+    assert_int_equal(info.object[0].op, GR_WAIT_OP_RECV);
+    assert_int_equal(info.object[0].address, (uint64_t)chan);
+    assert_int_equal(info.object[0].last_sender, sender);
+    assert_int_equal(info.object[0].last_receiver, receiver);
+    assert_int_equal(info.object[0].capacity, 0);
+    assert_false(info.timed);
+    assert_int_equal(info_of(second).wait_address, (uint64_t)chan);
+    assert_int_equal(gr_wait_parties(GR_OBJECT_CHANNEL, (uint64_t)chan, parties, 4), 1);
+    assert_int_equal(parties[0].id, second);
+    assert_int_equal(parties[0].op, GR_WAIT_OP_RECV);
+    assert_int_equal(gr_wait_parties(GR_OBJECT_CHANNEL, (uint64_t)chan + 8, parties, 4), 0);
+    assert_int_equal(gr_wait_parties(GR_OBJECT_MUTEX, (uint64_t)chan, parties, 4), 0);
+    gr_chan_close(chan);
+    eventually_alone(0);
+    gr_chan_destroy(chan);
+    assert_int_equal(gr_wait_info(second, &info), 0); /* dead: it waits for nothing */
+    assert_int_equal(info.object_count, 0);
+    assert_int_equal(gr_wait_info(UINT64_MAX, &info), -ESRCH);
+}
+
+struct pair {
+    struct gr_chan *a, *b;
+};
+
+static void select_both(void *arg)
+{
+    struct pair *pair = arg;
+    int value = 1, other;
+    struct gr_select_case cases[3] = {{.chan = pair->a, .op = GR_SELECT_RECV, .elem = &other},
+                                      {.chan = NULL, .op = GR_SELECT_RECV, .elem = &other},
+                                      {.chan = pair->b, .op = GR_SELECT_SEND, .elem = &value}};
+
+    gr_select(cases, 3, -1);
+}
+
+static void select_timed(void *arg)
+{
+    struct pair *pair = arg;
+    int other;
+    struct gr_select_case one = {.chan = pair->a, .op = GR_SELECT_RECV, .elem = &other};
+
+    gr_select(&one, 1, INT64_C(3600000000000));
+}
+
+static void a_select_shows_all_its_channels(void **state)
+{
+    struct pair pair = {gr_chan_create(sizeof(int), 0), gr_chan_create(sizeof(int), 0)};
+    struct gr_wait_party party;
+    uint64_t id = go(select_both, &pair), timed = go(select_timed, &pair);
+
+    eventually_waits(id, "select");
+    eventually_waits(timed, "select");
+    struct gr_wait_info info = wait_of(id);
+    assert_int_equal(info.object_count, 2);
+    assert_int_equal(info.object[0].address, (uint64_t)pair.a);
+    assert_int_equal(info.object[0].op, GR_WAIT_OP_RECV);
+    assert_int_equal(info.object[1].address, (uint64_t)pair.b);
+    assert_int_equal(info.object[1].op, GR_WAIT_OP_SEND);
+    assert_false(info.timed);
+    assert_true(wait_of(timed).timed);
+    assert_int_equal(info_of(id).wait_address, 0);
+    assert_int_equal(gr_wait_parties(GR_OBJECT_CHANNEL, (uint64_t)pair.b, &party, 1), 1);
+    assert_int_equal(party.id, id);
+    assert_int_equal(party.op, GR_WAIT_OP_SEND);
+    /* More than there is room for are counted. */
+    assert_int_equal(gr_wait_parties(GR_OBJECT_CHANNEL, (uint64_t)pair.a, &party, 1), 2);
+    gr_chan_close(pair.a);
+    eventually_alone(0);
+    gr_chan_destroy(pair.a);
+    gr_chan_destroy(pair.b);
+}
+
+struct holder {
+    gr_mutex *mutexes;
+    size_t count;
+    atomic_uint holds, let_go;
+};
+
+static void hold_mutexes(void *arg)
+{
+    struct holder *h = arg;
+
+    for (size_t i = 0; i < h->count; i++)
+        CHECK(gr_mutex_lock(&h->mutexes[i]) == 0);
+    atomic_store(&h->holds, 1);
+    while (!atomic_load(&h->let_go))
+        gr_yield();
+    for (size_t i = 0; i < h->count; i++)
+        CHECK(gr_mutex_unlock(&h->mutexes[i]) == 0);
+}
+
+static void want_mutex(void *mutex)
+{
+    CHECK(gr_mutex_lock(mutex) == 0);
+    CHECK(gr_mutex_unlock(mutex) == 0);
+}
+
+static void a_waiter_for_a_mutex_shows_who_holds_it(void **state)
+{
+    gr_mutex mutexes[GR_LOCKS_SHOWN + 2] = {0};
+    struct holder h = {.mutexes = mutexes, .count = 1};
+    struct gr_wait_info info;
+    uint64_t owner = go(hold_mutexes, &h), waiter;
+
+    eventually(word_is_set, &h.holds, "the mutex is held");
+    waiter = go(want_mutex, &mutexes[0]);
+    eventually_waits(waiter, "mutex lock");
+    info = wait_of(waiter);
+    assert_int_equal(info.object_count, 1);
+    assert_int_equal(info.object[0].kind, GR_OBJECT_MUTEX);
+    assert_int_equal(info.object[0].address, (uint64_t)&mutexes[0]);
+    assert_int_equal(info.object[0].owner, owner);
+    assert_int_equal(info.lock_count, 0);
+    info = wait_of(owner);
+    assert_int_equal(info.object_count, 0);
+    assert_int_equal(info.lock_count, 1);
+    assert_int_equal(info.lock[0], (uint64_t)&mutexes[0]);
+    atomic_store(&h.let_go, 1);
+    eventually_alone(0);
+
+    /* At the limit of what is shown, and beyond it. */
+    h.count = GR_LOCKS_SHOWN + 2;
+    atomic_store(&h.holds, 0);
+    atomic_store(&h.let_go, 0);
+    owner = go(hold_mutexes, &h);
+    eventually(word_is_set, &h.holds, "all are held");
+    info = wait_of(owner);
+    assert_int_equal(info.lock_count, GR_LOCKS_SHOWN);
+    for (size_t i = 0; i < GR_LOCKS_SHOWN; i++)
+        assert_int_equal(info.lock[i], (uint64_t)&mutexes[i]);
+    atomic_store(&h.let_go, 1);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
+struct handed {
+    gr_mutex mutex;
+    atomic_uint has, let_go;
+};
+
+static void take_handed(void *arg)
+{
+    struct handed *h = arg;
+
+    CHECK(gr_mutex_lock(&h->mutex) == 0);
+    atomic_fetch_add(&h->has, 1);
+    while (!atomic_load(&h->let_go))
+        gr_yield();
+    CHECK(gr_mutex_unlock(&h->mutex) == 0);
+}
+
+static void a_mutex_that_is_handed_over_is_the_next_ones(void **state)
+{
+    struct handed h = {0};
+    uint64_t first = go(take_handed, &h), second;
+
+    eventually_count(&h.has, 1, "the first has it");
+    second = go(take_handed, &h);
+    eventually_waits(second, "mutex lock");
+    struct gr_hold held = {0};
+    hold(&held, first); /* so that it is seen with the lock, and then without */
+    assert_int_equal(wait_of(first).lock_count, 1);
+    release(&held);
+    atomic_store(&h.let_go, 1);
+    eventually_alone(0);
+    atomic_store(&h.let_go, 0);
+    atomic_store(&h.has, 0);
+    first = go(take_handed, &h);
+    eventually_count(&h.has, 1, "it is free for the next");
+    assert_int_equal(wait_of(first).lock_count, 1);
+    assert_int_equal(wait_of(first).lock[0], (uint64_t)&h.mutex);
+    atomic_store(&h.let_go, 1);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
+static void wait_for_group(void *group)
+{
+    CHECK(gr_waitgroup_wait(group) == 0);
+}
+
+static void a_wait_group_shows_its_count(void **state)
+{
+    gr_waitgroup group = GR_WAITGROUP_INIT;
+    uint64_t id;
+
+    assert_int_equal(gr_waitgroup_add(&group, 3), 0);
+    id = go(wait_for_group, &group);
+    eventually_waits(id, "wait group");
+    struct gr_wait_info info = wait_of(id);
+    assert_int_equal(info.object[0].kind, GR_OBJECT_WAITGROUP);
+    assert_int_equal(info.object[0].count, 3);
+    assert_int_equal(gr_waitgroup_add(&group, -3), 0);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
+struct thread_locks {
+    pthread_mutex_t mutex;
+    pthread_rwlock_t rwlock;
+    struct gr_chan *leave;
+    atomic_uint holds;
+};
+
+/* Holds both, and waits in a channel with them: stopped together with its thread. */
+static void hold_thread_locks(void *arg)
+{
+    struct thread_locks *l = arg;
+    int value;
+
+    CHECK(pthread_mutex_lock(&l->mutex) == 0);
+    CHECK(pthread_rwlock_wrlock(&l->rwlock) == 0);
+    atomic_store(&l->holds, 1);
+    gr_chan_recv(l->leave, &value);
+    CHECK(pthread_rwlock_unlock(&l->rwlock) == 0);
+    CHECK(pthread_mutex_unlock(&l->mutex) == 0);
+}
+
+static void want_thread_mutex(void *arg)
+{
+    struct thread_locks *l = arg;
+
+    CHECK(pthread_mutex_lock(&l->mutex) == 0);
+    CHECK(pthread_mutex_unlock(&l->mutex) == 0);
+}
+
+static void want_thread_rwlock(void *arg)
+{
+    struct thread_locks *l = arg;
+
+    CHECK(pthread_rwlock_rdlock(&l->rwlock) == 0);
+    CHECK(pthread_rwlock_unlock(&l->rwlock) == 0);
+}
+
+static void a_lock_of_libc_shows_the_goroutine_on_its_owners_thread(void **state)
+{
+    struct thread_locks l = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+                             .rwlock = PTHREAD_RWLOCK_INITIALIZER,
+                             .leave = gr_chan_create(sizeof(int), 0)};
+    uint64_t owner = go(hold_thread_locks, &l), waiter, reader;
+
+    eventually(word_is_set, &l.holds, "the locks are held");
+    eventually_waits(owner, "chan receive");
+    waiter = go(want_thread_mutex, &l);
+    reader = go(want_thread_rwlock, &l);
+    eventually_waits(waiter, "pthread mutex");
+    eventually_waits(reader, "pthread rwlock");
+    struct gr_wait_info info = wait_of(waiter);
+    assert_int_equal(info.object_count, 1);
+    assert_int_equal(info.object[0].kind, GR_OBJECT_THREAD_MUTEX);
+    assert_int_equal(info.object[0].address, (uint64_t)&l.mutex);
+    assert_int_equal(info.object[0].owner, owner);
+    assert_true(info.object[0].owner_thread > 0);
+    info = wait_of(reader);
+    assert_int_equal(info.object[0].kind, GR_OBJECT_THREAD_RWLOCK);
+    assert_int_equal(info.object[0].owner, owner);
+    /* All wait, and the one that has to act waits for a channel. */
+    struct gr_deadlocks report;
+    assert_int_equal(gr_deadlocks(&report), 0);
+    assert_true(report.all_wait);
+    assert_int_equal(report.count, 3);
+    assert_int_equal(report.cycles, 0);
+    assert_int_equal(report.stuck[0].id, owner);
+    assert_int_equal(report.stuck[0].waits_for, 0);
+    assert_int_equal(report.stuck[1].id, waiter);
+    assert_int_equal(report.stuck[1].waits_for, owner);
+    gr_deadlocks_free(&report);
+    gr_chan_close(l.leave);
+    eventually_alone(0);
+    gr_chan_destroy(l.leave);
+    expect_no_faults();
+}
+
+/* A thread of the program's holds it: that is nobody's deadlock. */
+static void a_lock_of_a_foreign_thread_is_no_deadlock(void **state)
+{
+    struct thread_locks l = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct gr_deadlocks report;
+    uint64_t waiter;
+
+    pthread_mutex_lock(&l.mutex);
+    waiter = go(want_thread_mutex, &l);
+    eventually_waits(waiter, "pthread mutex");
+    struct gr_wait_info info = wait_of(waiter);
+    assert_int_equal(info.object[0].owner, 0);
+    assert_true(info.object[0].owner_thread > 0);
+    assert_int_equal(gr_deadlocks(&report), 0);
+    assert_false(report.all_wait);
+    assert_int_equal(report.because, GR_PROGRESS_THREAD);
+    gr_deadlocks_free(&report);
+    pthread_mutex_unlock(&l.mutex);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
+/* ---- Deadlocks (G23)
+ * ------------------------------------------------------------------------------- */
+
+struct ring {
+    gr_mutex *mutex;
+    size_t count, index;
+    atomic_uint *has_own;
+    int result;
+};
+
+/* Takes its own, and when all have theirs the next one's: a circle. */
+static void take_own_and_next(void *arg)
+{
+    struct ring *r = arg;
+
+    CHECK(gr_mutex_lock(&r->mutex[r->index]) == 0);
+    atomic_fetch_add(r->has_own, 1);
+    while (atomic_load(r->has_own) < r->count)
+        gr_yield();
+    r->result = gr_mutex_lock(&r->mutex[(r->index + 1) % r->count]);
+    if (r->result == 0)
+        gr_mutex_unlock(&r->mutex[(r->index + 1) % r->count]);
+    gr_mutex_unlock(&r->mutex[r->index]);
+}
+
+struct circle {
+    gr_mutex mutex[8];
+    atomic_uint has_own;
+    struct ring ring[8];
+    uint64_t id[8];
+    size_t count;
+};
+
+static void circle_start(struct circle *c, size_t count)
+{
+    *c = (struct circle){.count = count};
+    for (size_t i = 0; i < count; i++) {
+        c->ring[i] =
+            (struct ring){.mutex = c->mutex, .count = count, .index = i, .has_own = &c->has_own};
+        c->id[i] = go(take_own_and_next, &c->ring[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        eventually_waits(c->id[i], "mutex lock");
+}
+
+static void circle_break(struct circle *c)
+{
+    assert_int_equal(gr_cancel(c->id[0]), 0);
+    for (size_t i = 0; i < c->count; i++)
+        eventually_dead(c->id[i]);
+    assert_int_equal(c->ring[0].result, -ECANCELED);
+    for (size_t i = 1; i < c->count; i++)
+        assert_int_equal(c->ring[i].result, 0);
+}
+
+static void expect_cycle(const struct gr_deadlocks *report, const struct circle *c, size_t first)
+{
+    size_t start = 0;
+
+    while (c->id[start] != report->stuck[first].id && ++start < c->count)
+        ;
+    assert_true(start < c->count);
+    for (size_t i = 0; i < c->count; i++) {
+        const struct gr_stuck *stuck = &report->stuck[first + i];
+
+        assert_int_equal(stuck->id, c->id[(start + i) % c->count]);
+        assert_int_equal(stuck->waits_for, c->id[(start + i + 1) % c->count]);
+        assert_int_equal(stuck->object.kind, GR_OBJECT_MUTEX);
+        assert_int_equal(stuck->object.address, (uint64_t)&c->mutex[(start + i + 1) % c->count]);
+        assert_int_equal(stuck->cycle, report->stuck[first].cycle);
+    }
+}
+
+static void a_cycle_of_locks_is_named_while_others_run(void **state)
+{
+    static struct circle two, five;
+    struct spinner spinner;
+    struct gr_deadlocks report;
+
+    spinner_start(&spinner);
+    circle_start(&two, 2);
+    circle_start(&five, 5);
+    assert_int_equal(gr_deadlocks(&report), 0);
+    assert_int_equal(report.cycles, 2);
+    assert_int_equal(report.count, 7);
+    assert_false(report.all_wait);
+    assert_int_equal(report.because, GR_PROGRESS_RUNS);
+    assert_int_equal(report.because_id, spinner.id);
+    size_t second = report.stuck[1].cycle == report.stuck[2].cycle ? 5 : 2;
+    expect_cycle(&report, second == 2 ? &two : &five, 0);
+    expect_cycle(&report, second == 2 ? &five : &two, second);
+    gr_deadlocks_free(&report);
+    circle_break(&two);
+    circle_break(&five);
+    spinner_end(&spinner);
+    eventually_alone(0);
+    assert_int_equal(gr_deadlocks(&report), 0);
+    assert_int_equal(report.cycles, 0);
+    assert_int_equal(report.because, GR_PROGRESS_EMPTY);
+    gr_deadlocks_free(&report);
+    expect_no_faults();
+}
+
+static void sleep_long(void *arg)
+{
+    gr_sleep_ns(UINT64_C(3600000000000));
+}
+
+static void poll_fd(void *fd)
+{
+    gr_poll_fd((int)(intptr_t)fd, 1, -1);
+}
+
+static enum gr_progress progress_now(void)
+{
+    struct gr_deadlocks report;
+    enum gr_progress because;
+
+    assert_int_equal(gr_deadlocks(&report), 0);
+    because = report.because;
+    assert_int_equal(report.all_wait, because == GR_PROGRESS_NONE);
+    gr_deadlocks_free(&report);
+    return because;
+}
+
+static void all_waiting_is_reported_but_not_while_one_can_go_on(void **state)
+{
+    struct gr_chan *chan = gr_chan_create(sizeof(int), 0);
+    struct gr_hold held = {0};
+    uint64_t id = go(receive, chan), other;
+    int fd[2];
+
+    eventually_waits(id, "chan receive");
+    assert_int_equal(progress_now(), GR_PROGRESS_NONE);
+    /* Suspended: whoever did that can let it go on. */
+    hold(&held, id);
+    assert_int_equal(progress_now(), GR_PROGRESS_SUSPENDED);
+    release(&held);
+    assert_int_equal(progress_now(), GR_PROGRESS_NONE);
+    other = go(sleep_long, NULL);
+    eventually_waits(other, "sleep");
+    assert_int_equal(progress_now(), GR_PROGRESS_TIMER);
+    gr_cancel(other);
+    eventually_dead(other);
+    assert_int_equal(pipe(fd), 0);
+    other = go(poll_fd, (void *)(intptr_t)fd[0]);
+    eventually_waits(other, "poll");
+    assert_int_equal(progress_now(), GR_PROGRESS_FD);
+    gr_cancel(other);
+    eventually_dead(other);
+    assert_int_equal(progress_now(), GR_PROGRESS_NONE);
+    gr_chan_close(chan);
+    eventually_alone(0);
+    assert_int_equal(progress_now(), GR_PROGRESS_EMPTY);
+    gr_chan_destroy(chan);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+static void a_cycle_with_a_suspended_member_is_kept_silent(void **state)
+{
+    static struct circle two;
+    struct gr_deadlocks report;
+    struct gr_hold held = {0};
+
+    circle_start(&two, 2);
+    hold(&held, two.id[1]);
+    assert_int_equal(gr_deadlocks(&report), 0);
+    assert_int_equal(report.cycles, 0);
+    assert_int_equal(report.because, GR_PROGRESS_SUSPENDED);
+    assert_int_equal(report.because_id, two.id[1]);
+    gr_deadlocks_free(&report);
+    release(&held);
+    assert_int_equal(gr_deadlocks(&report), 0);
+    assert_int_equal(report.cycles, 1);
+    assert_true(report.all_wait);
+    gr_deadlocks_free(&report);
+    circle_break(&two);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
+/* ---- While everything moves
+ * ------------------------------------------------------------------------- */
+
+enum { MOVERS = 8, MOVES = 20000 };
+
+struct movers {
+    gr_mutex mutex[3];
+    struct gr_chan *chan;
+};
+
+/* Locks in one order: there is never a cycle. */
+static void move(void *arg)
+{
+    struct movers *m = arg;
+    uint64_t random = test_seed ^ gr_id();
+    int value = 0;
+
+    for (unsigned i = 0; i < MOVES; i++) {
+        unsigned a = next_random(&random) % 3, b = next_random(&random) % 3;
+        unsigned low = a < b ? a : b, high = a < b ? b : a;
+
+        CHECK(gr_mutex_lock(&m->mutex[low]) == 0);
+        if (high != low)
+            CHECK(gr_mutex_lock(&m->mutex[high]) == 0);
+        if (i % 8 == 0)
+            gr_yield();
+        if (high != low)
+            CHECK(gr_mutex_unlock(&m->mutex[high]) == 0);
+        CHECK(gr_mutex_unlock(&m->mutex[low]) == 0);
+        if (gr_chan_try_send(m->chan, &value) != 0)
+            gr_chan_try_recv(m->chan, &value);
+    }
+    atomic_fetch_add(&ended, 1);
+}
+
+static void nothing_false_is_reported_while_everything_moves(void **state)
+{
+    struct movers m = {.chan = gr_chan_create(sizeof(int), 1)};
+    uint64_t id[MOVERS];
+    struct gr_wait_info info;
+    struct gr_deadlocks report;
+    unsigned looks = 0;
+
+    atomic_store(&ended, 0);
+    for (unsigned i = 0; i < MOVERS; i++)
+        id[i] = go(move, &m);
+    while (atomic_load(&ended) < MOVERS) {
+        assert_int_equal(gr_deadlocks(&report), 0);
+        assert_int_equal(report.cycles, 0);
+        assert_false(report.all_wait);
+        gr_deadlocks_free(&report);
+        for (unsigned i = 0; i < MOVERS; i++) {
+            if (gr_wait_info(id[i], &info) != 0 || info.object_count == 0)
+                continue;
+            assert_int_equal(info.object_count, 1);
+            assert_int_equal(info.object[0].kind, GR_OBJECT_MUTEX);
+            assert_true(info.object[0].address >= (uint64_t)&m.mutex[0] &&
+                        info.object[0].address <= (uint64_t)&m.mutex[2]);
+            assert_true(info.object[0].owner != id[i]);
+            looks++;
+        }
+    }
+    printf("%u waits looked at\n", looks);
+    eventually_alone(0);
+    gr_chan_destroy(m.chan);
+    expect_no_faults();
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_receiver_shows_its_channel_and_who_used_it_last),
+        cmocka_unit_test(a_select_shows_all_its_channels),
+        cmocka_unit_test(a_waiter_for_a_mutex_shows_who_holds_it),
+        cmocka_unit_test(a_mutex_that_is_handed_over_is_the_next_ones),
+        cmocka_unit_test(a_wait_group_shows_its_count),
+        cmocka_unit_test(a_lock_of_libc_shows_the_goroutine_on_its_owners_thread),
+        cmocka_unit_test(a_lock_of_a_foreign_thread_is_no_deadlock),
+        cmocka_unit_test(a_cycle_of_locks_is_named_while_others_run),
+        cmocka_unit_test(all_waiting_is_reported_but_not_while_one_can_go_on),
+        cmocka_unit_test(a_cycle_with_a_suspended_member_is_kept_silent),
+        cmocka_unit_test(nothing_false_is_reported_while_everything_moves),
+    };
+
+    harness_start(argc, argv, (struct gr_options){.procs = 2});
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
