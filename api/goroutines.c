@@ -193,12 +193,15 @@ struct waiting {
 
 static void show(struct api_call *call)
 {
-    json_t *value;
-    int err = api_goroutine_get(call->api, call->id, &value);
-    if (err)
+    struct gr_info info;
+    int err = gr_info(call->id, &info);
+    if (err) {
         api_problem_goroutine(call, err, call->id);
-    else
-        api_reply_json(call, 200, value);
+        return;
+    }
+    json_t *value = api_goroutine_json(call->api, &info);
+    api_why_add(call->api, &info, value);
+    api_reply_json(call, 200, value);
 }
 
 static void waiting_free(struct api_call *call)

@@ -17,6 +17,7 @@
 
 #include <grasp/inspect.h>
 #include <grasp/runtime.h>
+#include <grasp/waits.h>
 
 #include "api.h"
 #include "events.h"
@@ -193,12 +194,18 @@ json_t *api_goroutine_json(struct api *api, const struct gr_info *info);
 /* By id. -ESRCH, -EOWNERDEAD, -ENOMEM. */
 int api_goroutine_get(struct api *api, uint64_t id, json_t **out);
 json_t *api_runtime_json(struct api *api);
+/* why.c: adds to one goroutine's object why it does not run. Pool thread. */
+void api_why_add(struct api *api, const struct gr_info *info, json_t *value);
+json_t *api_wait_object_json(const struct gr_wait_object *object);
+void api_wait_object_text(struct api_buf *out, const json_t *object);
+/* deadlocks.c: GET /v1/deadlocks as a value; its member `deadlock` says whether there is a finding. Pool thread. */
+json_t *api_deadlocks_json(void);
 
 /* ---- Text for people
  * ----------------------------------------------------------------------------- */
 
 api_text_fn api_text_goroutines, api_text_stack, api_text_snapshot, api_text_suspensions,
-    api_text_modules, api_text_log;
+    api_text_modules, api_text_log, api_text_goroutine, api_text_deadlocks;
 void api_text_lines(struct api_buf *out, const json_t *value);
 
 /* ---- Handlers
@@ -209,6 +216,6 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_goroutines, api_handle_spawn, api_handle_goroutine, api_handle_log,
     api_handle_cancel, api_handle_suspend, api_handle_resume, api_handle_snapshot, api_handle_stack,
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,
-    api_handle_suspension_delete;
+    api_handle_suspension_delete, api_handle_deadlocks;
 
 #endif

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include <grasp/runtime.h>
+#include <grasp/waits.h>
 
 #include "api.h"
 
@@ -32,6 +33,8 @@ void fake_tell_withdrawn(uint64_t id);
 extern bool fake_cancelled_all;
 extern int64_t fake_spawn_result; /* 0: spawn really */
 extern char fake_spawn_args[256];
+extern struct gr_wait_info fake_wait; /* of every goroutine */
+extern struct gr_deadlocks fake_deadlocks;
 
 /* ---- Host
  * ---------------------------------------------------------------------------------------- */

@@ -27,6 +27,8 @@ void fake_reset(void)
     clock_ns = 1000000000;
     fake_cancelled_all = false;
     fake_spawn_result = 0;
+    fake_wait = (struct gr_wait_info){0};
+    fake_deadlocks = (struct gr_deadlocks){.because = GR_PROGRESS_EMPTY};
 }
 
 void fake_clock_set(uint64_t ns)
@@ -326,4 +328,58 @@ ssize_t gr_module_entries(const char *name, struct gr_entry_info *entries, size_
     strcpy(entries[0].name, "main");
     strcpy(entries[0].doc, "does it");
     return 1;
+}
+
+/* ---- waits.h
+ * --------------------------------------------------------------------------------------- */
+
+struct gr_wait_info fake_wait;
+struct gr_deadlocks fake_deadlocks;
+
+int gr_wait_info(uint64_t id, struct gr_wait_info *info)
+{
+    *info = fake_wait;
+    info->id = id;
+    return id && id <= count ? 0 : -ESRCH;
+}
+
+size_t gr_wait_parties(enum gr_object_kind kind, uint64_t address, struct gr_wait_party *out,
+                       size_t max)
+{
+    if (kind == GR_OBJECT_CHANNEL && max > 1) {
+        out[0] = (struct gr_wait_party){4, GR_WAIT_OP_SEND};
+        out[1] = (struct gr_wait_party){5, GR_WAIT_OP_RECV};
+        return 2;
+    }
+    if (max)
+        out[0] = (struct gr_wait_party){6, GR_WAIT_OP_NONE};
+    return 1;
+}
+
+const char *gr_object_kind_name(enum gr_object_kind kind)
+{
+    static const char *const names[] = {
+        "",   "channel",  "mutex", "condition", "wait group", "pthread mutex", "pthread rwlock",
+        "fd", "goroutine"};
+    return names[kind];
+}
+
+const char *gr_progress_name(enum gr_progress progress)
+{
+    static const char *const names[] = {"none",  "empty", "runs",    "suspended", "cancelled",
+                                        "timer", "fd",    "syscall", "thread"};
+    return names[progress];
+}
+
+int gr_deadlocks(struct gr_deadlocks *report)
+{
+    *report = fake_deadlocks;
+    report->stuck = malloc((report->count + 1) * sizeof *report->stuck);
+    memcpy(report->stuck, fake_deadlocks.stuck, report->count * sizeof *report->stuck);
+    return 0;
+}
+
+void gr_deadlocks_free(struct gr_deadlocks *report)
+{
+    free(report->stuck);
 }
