@@ -48,7 +48,7 @@ enum api_route_flag {
     API_ROUTE_OPEN = 2,    /* no token, any Host */
     API_ROUTE_RELEASE = 4, /* a mutation that is served while draining */
     API_ROUTE_LIST = 8,    /* takes limit and cursor; NDJSON streams */
-    API_ROUTE_PLAIN = 16,  /* not under /v1: no format, its own content type */
+    API_ROUTE_PLAIN = 16,  /* not under /v1: no format, its own type, unknown parameters ignored */
 };
 
 typedef void api_handler(struct api_call *call);
@@ -217,5 +217,6 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_cancel, api_handle_suspend, api_handle_resume, api_handle_snapshot, api_handle_stack,
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,
     api_handle_suspension_delete, api_handle_deadlocks;
+api_handler api_handle_pprof_index, api_handle_pprof_goroutine;
 
 #endif

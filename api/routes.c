@@ -56,6 +56,13 @@ static const struct api_field resume_fields[] = {UINT("suspension", 1, API_ID_MA
                                                  END};
 static const struct api_field snapshot_params[] = {UINT("bytes", 0, API_SNAPSHOT_BYTES_MAX),
                                                    BOOL("vectors"), END};
+static const struct api_field pprof_goroutine_params[] = {STRING("debug", 0),
+                                                          STRING("format", 0),
+                                                          STRING("selector", 0),
+                                                          STRING("module", 0),
+                                                          STRING("entry", 0),
+                                                          UINT("root", 1, API_ID_MAX),
+                                                          END};
 static const struct api_field lease_fields[] = {
     {"lease_ms", API_FIELD_UINT, API_LEASE_MS_MIN, API_LEASE_MS_MAX, true}, END};
 
@@ -72,6 +79,9 @@ const struct api_route api_routes[] = {
     {"GET", "/healthz", api_handle_healthz, 0, OPEN, NULL, NULL, NULL},
     {"GET", "/readyz", api_handle_readyz, 0, OPEN, NULL, NULL, NULL},
     {"GET", "/metrics", api_handle_metrics, READ, PLAIN | POOL, NULL, NULL, NULL},
+    {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
+    {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL,
+     pprof_goroutine_params, NULL, NULL},
     {"GET", "/v1/runtime", api_handle_runtime, READ, POOL, NULL, NULL, NULL},
     {"PATCH", "/v1/runtime", api_handle_runtime_patch, CONTROL, POOL, NULL, runtime_patch_fields,
      NULL},

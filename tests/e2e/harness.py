@@ -40,7 +40,8 @@ class Answer:
     """A status, headers, and the body as text and as JSON."""
 
     def __init__(self, status, headers, body):
-        self.status, self.headers, self.text = status, headers, body.decode("utf-8")
+        self.status, self.headers, self.body = status, headers, body
+        self.text = body.decode("utf-8", "replace")
 
     @property
     def json(self):

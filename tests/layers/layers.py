@@ -19,7 +19,7 @@ import tempfile
 HOUSES = {
     "arch": ((), ()),
     "core": (("arch/arch.h", "core/include/"), ("libdw",)),
-    "api": (("core/include/",), ("jansson",)),
+    "api": (("core/include/",), ("jansson", "zlib")),
     "server": (("api/", "core/include/"), ("libuv", "llhttp", "libsystemd")),
     "clients": (("api/wire.h",), ("libuv", "llhttp", "jansson")),
     "examples": (("core/include/",), None),

@@ -1,0 +1,113 @@
+/*
+ * stacks.c: see stacks.h.
+ */
+#include "stacks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "selector.h"
+#include "snapshot.h"
+
+#define BATCH 1024
+
+struct api_stacks {
+    struct api *api;
+    struct api_selector selector;
+    const char *module, *entry; /* the call's; NULL: any */
+    uint64_t root;
+    struct gr_copy *copy;
+    struct gr_info info;
+    struct gr_hold hold;
+    struct api_stack stack;
+    uint64_t after;
+    size_t at, count;
+    uint64_t ids[BATCH];
+    struct gr_frame frames[GR_FRAMES_MAX];
+};
+
+struct api_stacks *api_stacks_create(struct api_call *call)
+{
+    const char *selector = api_param(call, "selector");
+    char err[256];
+    struct api_stacks *stacks = calloc(1, sizeof *stacks);
+    if (stacks)
+        stacks->copy = api_copy_take(call->api->copies);
+    if (!stacks || !stacks->copy) {
+        free(stacks);
+        api_problem_no_memory(call);
+        return NULL;
+    }
+    stacks->api = call->api;
+    stacks->module = api_param(call, "module");
+    stacks->entry = api_param(call, "entry");
+    stacks->root = api_param_uint(call, "root", 0);
+    if (selector && api_selector_parse(&stacks->selector, selector, err, sizeof err)) {
+        api_problem(call, 400, API_CODE_BAD_REQUEST, "parameter selector: %s", err);
+        api_stacks_destroy(stacks);
+        return NULL;
+    }
+    return stacks;
+}
+
+static bool matches(const struct api_stacks *stacks)
+{
+    const struct gr_info *info = &stacks->info;
+    return info->state != GR_DEAD && (!stacks->root || info->root == stacks->root) &&
+           (!stacks->module || strcmp(info->module, stacks->module) == 0) &&
+           (!stacks->entry || strcmp(info->entry, stacks->entry) == 0) &&
+           api_selector_match(&stacks->selector, info);
+}
+
+/* Copies it while it is held. Unwinding comes after it was let go. False: it did not stop. */
+static bool copy_one(struct api_stacks *stacks, uint64_t id)
+{
+    memset(&stacks->hold, 0, sizeof stacks->hold);
+    if (gr_hold_wait(&stacks->hold, id, API_STACK_STOP_NS) != 0)
+        return false;
+    bool copied = gr_copy_held(&stacks->hold, stacks->copy) == 0;
+    gr_hold_end(&stacks->hold);
+    return copied;
+}
+
+static void unwind_one(struct api_stacks *stacks, uint64_t id)
+{
+    struct api_stack *stack = &stacks->stack;
+    *stack = (struct api_stack){
+        .id = id, .info = &stacks->info, .frames = stacks->frames, .value = {1, 0}};
+    if (copy_one(stacks, id)) {
+        ssize_t count = gr_unwind(stacks->copy, stacks->frames, GR_FRAMES_MAX, &stack->truncated);
+        stack->count = count > 0 ? (size_t)count : 0;
+    } else if (stacks->info.pc) {
+        gr_symbolise(stacks->info.pc, true, &stacks->frames[0]);
+        stack->count = 1;
+        stack->truncated = true;
+    }
+}
+
+const struct api_stack *api_stacks_next(struct api_stacks *stacks)
+{
+    /* Ends: every turn goes up, and the runtime has finitely many. */
+    for (;;) {
+        if (stacks->at == stacks->count) {
+            stacks->count = gr_list(GR_LIST_LIVE, stacks->after, stacks->ids, BATCH);
+            stacks->at = 0;
+            if (stacks->count == 0)
+                return NULL;
+        }
+        uint64_t id = stacks->after = stacks->ids[stacks->at++];
+        if (gr_info(id, &stacks->info) != 0 || !matches(stacks))
+            continue;
+        unwind_one(stacks, id);
+        return &stacks->stack;
+    }
+}
+
+void api_stacks_destroy(struct api_stacks *stacks)
+{
+    if (!stacks)
+        return;
+    api_copy_give(stacks->api->copies, stacks->copy);
+    free(stacks);
+}

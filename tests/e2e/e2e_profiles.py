@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""e2e_profiles.py: dumps, profiles and graphs of goroutines, read by the tools that people have."""
+import glob
+import gzip
+import re
+import shutil
+import subprocess
+import xml.dom.minidom
+
+from harness import Daemon, counts, hog, main, until
+
+
+def go_tool():
+    """A Go toolchain that brings its pprof along: Debian's, else the one on PATH."""
+    for path in sorted(glob.glob("/usr/lib/go-*/bin/go")) + [shutil.which("go")]:
+        if path and glob.glob(path[:-len("bin/go")] + "pkg/tool/*/pprof"):
+            return path
+    return None
+
+
+def pprof(daemon, name, *flags):
+    """What `go tool pprof` prints of a file; None: there is no Go."""
+    go = go_tool()
+    if not go:
+        print("      (no Go with a built pprof: go tool pprof not tried)")
+        return None
+    run = subprocess.run([go, "tool", "pprof", *flags, daemon.path(name)], capture_output=True, text=True,
+                         timeout=120, check=False, env={"PATH": "/usr/bin:/bin", "HOME": daemon.dir,
+                                                        "PPROF_TMPDIR": daemon.dir})
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if not data[at - 1] & 0x80:
+            return value, at
+
+
+def fields(data):
+    """(number, value) of each field of a protobuf message."""
+    at = 0
+    while at < len(data):
+        key, at = varint(data, at)
+        value, at = varint(data, at)
+        if key & 7 == 2:
+            value, at = data[at:at + value], at + value
+        yield key >> 3, value
+
+
+def samples(raw):
+    """[(functions innermost first, values, labels)] of a gzipped profile."""
+    message = gzip.decompress(raw)
+    strings = [value.decode() for number, value in fields(message) if number == 6]
+    functions, locations, found = {}, {}, []
+    for number, value in fields(message):
+        if number == 5:
+            entry = dict(fields(value))
+            functions[entry[1]] = strings[entry[2]]
+    for number, value in fields(message):
+        if number == 4:
+            entry = dict(fields(value))
+            lines = [dict(fields(v)) for n, v in fields(value) if n == 4]
+            locations[entry[1]] = [functions[line[1]] for line in lines]
+    for number, value in fields(message):
+        if number != 2:
+            continue
+        names, values, labels = [], [], {}
+        for n, v in fields(value):
+            if n == 3:
+                label = dict(fields(v))
+                labels[strings[label[1]]] = strings[label[2]] if 2 in label else label[3]
+                continue
+            at = 0
+            while at < len(v):
+                item, at = varint(v, at)
+                names.extend(locations[item] if n == 1 else [])
+                values.extend([item] if n == 2 else [])
+        found.append((names, values, labels))
+    return found
+
+
+def keep(daemon, name, answer):
+    with open(daemon.path(name), "wb") as file:
+        file.write(answer.body)
+
+
+def waiting_pair(client):
+    """Two goroutines that wait for each other's mutex."""
+    first = client.spawn("deadlock", "cycle", {})
+    until(lambda: sum(g["state"] == "waiting" for g in client.get(f"/v1/goroutines?root={first}")["items"]) == 2,
+          "both wait")
+    return first
+
+
+def a_goroutine_profile_has_a_sample_each_with_labels():
+    with Daemon() as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        g = client.spawn("hog", "scalar", {"counter": path}, labels={"team": "red", "tier": "1"})
+        counts(path)
+        first = waiting_pair(client)
+        answer = client.want(200, "GET", "/debug/pprof/goroutine")
+        found = samples(answer.body)
+        assert len(found) == 3 and all(values == [1] for _, values, _ in found), found
+        spinner = next(s for s in found if s[2]["goroutine"] == g)
+        assert "scalar" in spinner[0] and spinner[0][-1] == "arch_goroutine_start", spinner
+        assert spinner[2]["team"] == "red" and spinner[2]["tier"] == "1" and spinner[2]["entry"] == "scalar", spinner
+        waiter = next(s for s in found if s[2]["goroutine"] == first)
+        assert "take_both" in waiter[0] and waiter[2]["state"] == "mutex lock", waiter
+        keep(daemon, "goroutine", answer)
+        top = pprof(daemon, "goroutine", "-top", "-cum")
+        assert top is None or re.search(r"\s3\s+100%\s+arch_goroutine_start", top), top
+        tags = pprof(daemon, "goroutine", "-tags")
+        assert tags is None or re.search(r"team: Total 1\.0\n.*: red", tags), tags
+        assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
+        counts(path)
+
+
+def goroutines_are_chosen_and_unknown_parameters_ignored():
+    with Daemon() as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        client.spawn("hog", "calls", {"counter": path}, labels={"team": "red"})
+        counts(path)
+        first = waiting_pair(client)
+        for query, count in (("selector=team%3Dred", 1), ("selector=!team", 2), ("module=deadlock", 2),
+                             ("entry=cycle&seconds=9&nonsense=1", 2), (f"root={first}", 2), ("module=none", 0)):
+            found = samples(client.want(200, "GET", f"/debug/pprof/goroutine?{query}").body)
+            assert len(found) == count, (query, found)
+        client.want(400, "GET", "/debug/pprof/goroutine?selector=%3D", code="bad-request")
+        client.want(400, "GET", "/debug/pprof/goroutine?format=gif", code="bad-request")
+        client.want(400, "GET", "/debug/pprof/goroutine?root=x", code="bad-request")
+
+
+def tracebacks_read_as_gos():
+    with hog(entry="calls") as (daemon, client, g, path):
+        first = waiting_pair(client)
+        text = client.want(200, "GET", "/debug/pprof/goroutine?debug=2").text
+        blocks = text.rstrip("\n").split("\n\n")
+        assert len(blocks) == 3, text
+        for block in blocks:
+            head, *lines = block.split("\n")
+            assert re.fullmatch(r"goroutine \d+ \[[a-z ]+(, [a-z0-9 ]+)*\]:", head), head
+            assert len(lines) % 2 == 0, block
+            for function, place in zip(lines[::2], lines[1::2]):
+                assert re.fullmatch(r"\S+\(\.\.\.\)", function) and re.fullmatch(r"\t\S+:\d+( \+0x[0-9a-f]+)?", place), block
+        assert re.search(rf"goroutine {first} \[mutex lock\]:\n", text), text
+        alike = client.want(200, "GET", "/debug/pprof/goroutine?debug=1").text
+        assert alike.startswith("goroutine profile: total 3\n1 @ 0x"), alike
+        assert "\n#\t0x" in alike and "\ttake_both+0x" in alike, alike
+
+
+def many_that_are_alike_are_counted_and_streamed():
+    with Daemon() as daemon:
+        client = daemon.client()
+        client.spawn("deadlock", "channel", {}, count=3000)
+        until(lambda: client.get("/v1/runtime")["goroutines"]["waiting"] == 3000, "all wait")
+        alike = client.want(200, "GET", "/debug/pprof/goroutine?debug=1").text
+        assert alike.startswith("goroutine profile: total 3000\n3000 @ 0x"), alike[:400]
+        text = client.want(200, "GET", "/debug/pprof/goroutine?debug=2").text
+        ids = [int(i) for i in re.findall(r"^goroutine (\d+) \[chan receive\]:$", text, re.M)]
+        assert ids == sorted(set(ids)) and len(ids) == 3000, len(ids)
+        assert len(samples(client.want(200, "GET", "/debug/pprof/goroutine").body)) == 3000
+        folded = client.want(200, "GET", "/debug/pprof/goroutine?format=folded").text
+        assert re.fullmatch(r"arch_goroutine_start;\S+ 3000\n", folded), folded
+
+
+def a_flame_graph_is_well_formed_and_as_wide_as_what_it_shows():
+    with Daemon() as daemon:
+        client = daemon.client()
+        client.spawn("deadlock", "channel", {}, count=3)
+        waiting_pair(client)
+        until(lambda: client.get("/v1/runtime")["goroutines"]["waiting"] == 5, "all wait")
+        answer = client.want(200, "GET", "/debug/pprof/goroutine?format=svg")
+        assert answer.headers["Content-Type"] == "image/svg+xml", answer.headers
+        assert "<script" not in answer.text
+        boxes = {}
+        for group in xml.dom.minidom.parseString(answer.text).getElementsByTagName("g"):
+            title = group.getElementsByTagName("title")[0].firstChild.data
+            name, count = re.fullmatch(r"(\S+) \((\d+) \w+, [0-9.]+%\)", title).groups()
+            boxes.setdefault(name, []).append(
+                (int(count), float(group.getElementsByTagName("rect")[0].getAttribute("width"))))
+        (whole, width), = boxes["all"]
+        assert whole == 5, boxes
+        for entries in boxes.values():
+            for count, box in entries:
+                assert abs(box - width * count / whole) < 0.2, boxes
+        assert sum(count for count, _ in boxes["take_both"]) == 2, boxes
+
+
+def the_index_names_what_there_is():
+    with Daemon() as daemon:
+        text = daemon.client().want(200, "GET", "/debug/pprof/").text
+        assert "goroutine?debug=2" in text and "profile?seconds=" in text, text
+
+
+main([a_goroutine_profile_has_a_sample_each_with_labels, goroutines_are_chosen_and_unknown_parameters_ignored,
+      tracebacks_read_as_gos, many_that_are_alike_are_counted_and_streamed,
+      a_flame_graph_is_well_formed_and_as_wide_as_what_it_shows, the_index_names_what_there_is])
