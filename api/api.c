@@ -218,6 +218,7 @@ void api_call_abandon(struct api_call *call)
 void api_call_done(struct api_call *call)
 {
     call->abandon = NULL;
+    api_audit(call);
     call->api->host.reply(call->api->host.ctx, call);
 }
 

@@ -57,9 +57,11 @@ struct api_host {
     /* Call api_tick at that monotonic time; replaces the one asked before; UINT64_MAX: none. */
     void (*alarm)(void *ctx, uint64_t at_ns);
     void (*reply)(void *ctx, struct api_call *call);
-    /* Loads NAME from the module directory. Pool thread. As gr_module_load, or -EPERM: there is no
-     * directory. */
-    int (*load_module)(void *ctx, const char *name, char *err, size_t err_bytes);
+    /* Loads or replaces NAME from the module directory. Pool thread. As gr_module_load and
+     * gr_module_replace, or -EPERM with an empty err: there is no directory. */
+    int (*load_module)(void *ctx, const char *name, bool replace, char *err, size_t err_bytes);
+    /* One line of JSON for the audit log, without its newline. Loop thread. May be NULL. */
+    void (*audit)(void *ctx, const char *line, size_t size);
 };
 
 enum api_scope { API_SCOPE_READ = 1, API_SCOPE_CONTROL = 2, API_SCOPE_LOAD = 4, API_SCOPE_ALL = 7 };
@@ -80,6 +82,8 @@ struct api_config {
     const char *version;
 };
 
+/* From now on these count and no others. Loop thread. */
+void api_tokens_set(struct api *api, const struct api_token *tokens, size_t count);
 /* NULL: out of memory or of entropy. */
 struct api *api_create(const struct api_host *host, const struct api_config *config);
 /* No call may be in the API. NULL does nothing. */

@@ -150,6 +150,12 @@ static const struct api_token *find_token(const struct api_config *config,
     return found;
 }
 
+void api_tokens_set(struct api *api, const struct api_token *tokens, size_t count)
+{
+    api->config.tokens = tokens;
+    api->config.token_count = count;
+}
+
 static bool unix_peer(struct api_call *call)
 {
     const struct api_peer *peer = &call->request.peer;

@@ -175,6 +175,8 @@ void api_list_reply(struct api_call *call, struct api_walk *walk);
 bool api_auth_host(struct api_call *call);
 bool api_auth_token(struct api_call *call);
 bool api_auth_origin(struct api_call *call);
+/* audit.c: hands the host a line about a call that is answered; nothing for one that reads. */
+void api_audit(struct api_call *call);
 
 /* ---- JSON out ----------------------------------------------------------------------------------
  */
@@ -212,7 +214,7 @@ void api_text_lines(struct api_buf *out, const json_t *value);
  * ------------------------------------------------------------------------------------ */
 
 api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handle_runtime_patch,
-    api_handle_metrics, api_handle_modules, api_handle_module, api_handle_module_load,
+    api_handle_metrics, api_handle_modules, api_handle_module, api_handle_module_load, api_handle_module_unload,
     api_handle_goroutines, api_handle_spawn, api_handle_goroutine, api_handle_log,
     api_handle_cancel, api_handle_suspend, api_handle_resume, api_handle_snapshot, api_handle_stack,
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,

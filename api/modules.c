@@ -1,5 +1,5 @@
 /*
- * modules.c: list, show and load modules.
+ * modules.c: list, show, load, replace and unload modules.
  *
  * The runtime lists what it loaded and what it refused. What the host refused before (a file that
  * others can write) never reached the runtime; such files are kept as notes and listed behind the
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define ENTRIES_MAX 256 /* shown of one module */
+#define LEAVING_MAX 64  /* replaced builds shown of one module */
 
 /* ---- Notes
  * --------------------------------------------------------------------------------------- */
@@ -56,7 +57,8 @@ void api_module_note(struct api *api, const char *name, const char *path, const 
     note_free(&note);
 }
 
-static void note_forget(struct api *api, const char *name)
+/* Whether there was one. */
+static bool note_forget(struct api *api, const char *name)
 {
     struct api_module_note gone = {0};
     pthread_mutex_lock(&api->notes_lock);
@@ -66,7 +68,9 @@ static void note_forget(struct api *api, const char *name)
         *note = api->notes[--api->note_count];
     }
     pthread_mutex_unlock(&api->notes_lock);
+    bool found = gone.name != NULL;
     note_free(&gone);
+    return found;
 }
 
 /* ---- JSON
@@ -81,6 +85,26 @@ static json_t *entries_json(const char *name)
         json_array_append_new(list, json_pack("{s:o,s:o}", "name", api_json_string(entries[i].name),
                                               "doc", api_json_string(entries[i].doc)));
     free(entries);
+    return list;
+}
+
+static json_t *text_json(const struct gr_module_info *info)
+{
+    return json_pack("[{s:o,s:o}]", "lo", api_json_hex(info->text_lo), "hi",
+                     api_json_hex(info->text_hi));
+}
+
+/* Builds that were replaced and have goroutines left. */
+static json_t *leaving_json(const char *name)
+{
+    json_t *list = json_array();
+    struct gr_module_info *infos = calloc(LEAVING_MAX, sizeof *infos);
+    size_t count = infos ? gr_module_leaving(name, infos, LEAVING_MAX) : 0;
+    for (size_t i = 0; i < count && i < LEAVING_MAX; i++)
+        json_array_append_new(
+            list, json_pack("{s:o,s:o,s:o}", "build_id", api_json_string(infos[i].build_id), "live",
+                            api_json_uint(infos[i].live), "text", text_json(&infos[i])));
+    free(infos);
     return list;
 }
 
@@ -100,11 +124,11 @@ static json_t *module_json(const struct gr_module_info *info)
     json_object_set_new(value, "goroutines", json_string(info->wired ? "wired" : "free"));
     json_object_set_new(value, "wired_because",
                         api_json_string(info->wired ? info->wired_because : NULL));
-    json_object_set_new(value, "text",
-                        json_pack("[{s:o,s:o}]", "lo", api_json_hex(info->text_lo), "hi",
-                                  api_json_hex(info->text_hi)));
+    json_object_set_new(value, "text", text_json(info));
     json_object_set_new(value, "entry_checks", api_json_uint(info->entry_checks));
     json_object_set_new(value, "live", api_json_uint(info->live));
+    json_object_set_new(value, "leaving", leaving_json(info->name));
+    json_object_set_new(value, "kept_by", api_json_string(info->kept_by[0] ? info->kept_by : NULL));
     return value;
 }
 
@@ -217,17 +241,15 @@ static bool name_valid(const char *name)
 
 static void load_problem(struct api_call *call, int err, const char *name, const char *why)
 {
-    if (err == -EPERM)
+    if (err == -EPERM && why[0])
+        api_problem(call, 409, API_CODE_MODULE_BUSY, "%s", why);
+    else if (err == -EPERM)
         api_problem(call, 403, API_CODE_FORBIDDEN,
                     "this daemon was started without --modules, so it loads none");
     else if (err == -ENOENT)
         api_problem(call, 404, API_CODE_NOT_FOUND, "the module directory has no file %s.so", name);
     else if (err == -EBUSY)
-        api_problem(
-            call, 409, API_CODE_MODULE_CHANGED,
-            "another build of \"%s\" is loaded; this daemon cannot replace a loaded module: "
-            "give the new build another name, or restart",
-            name);
+        api_problem(call, 409, API_CODE_MODULE_CHANGED, "%s; send \"replace\":true to replace it", why);
     else if (err == -ENOMEM)
         api_problem_no_memory(call);
     else
@@ -245,7 +267,8 @@ void api_handle_module_load(struct api_call *call)
                     name);
         return;
     }
-    int err = call->api->host.load_module(call->api->host.ctx, name, why, sizeof why);
+    bool replace = json_is_true(json_object_get(call->body, "replace"));
+    int err = call->api->host.load_module(call->api->host.ctx, name, replace, why, sizeof why);
     if (err < 0) {
         load_problem(call, err, name, why);
         return;
@@ -255,4 +278,24 @@ void api_handle_module_load(struct api_call *call)
     if (err == 0)
         api_buf_printf(&call->reply.headers, "Location: /v1/modules/%s\r\n", name);
     api_reply_json(call, err == 0 ? 201 : 200, find_module(call->api, name));
+}
+
+void api_handle_module_unload(struct api_call *call)
+{
+    char why[512] = "";
+    int err = gr_module_unload(call->name, why, sizeof why);
+    bool noted = note_forget(call->api, call->name);
+    if (err == -ENOENT && noted)
+        err = 0;
+    if (err == -ENOENT)
+        api_problem(call, 404, API_CODE_MODULE_NOT_LOADED,
+                    "no module \"%.80s\" is loaded; GET /v1/modules lists them", call->name);
+    else if (err == -EBUSY || err == -EPERM)
+        api_problem(call, 409, API_CODE_MODULE_BUSY, "%s", why);
+    else if (err)
+        api_problem_no_memory(call);
+    else
+        call->reply.status = 204;
+    if (!err)
+        api_event(call->api);
 }

@@ -89,6 +89,7 @@ const struct api_route api_routes[] = {
     {"POST", "/v1/modules", api_handle_module_load, LOAD, POOL, NULL, module_fields,
      api_text_modules},
     {"GET", "/v1/modules/{name}", api_handle_module, READ, POOL, NULL, NULL, api_text_modules},
+    {"DELETE", "/v1/modules/{name}", api_handle_module_unload, LOAD, POOL, NULL, NULL, NULL},
     {"GET", "/v1/goroutines", api_handle_goroutines, READ, LIST, goroutines_params, NULL,
      api_text_goroutines},
     {"POST", "/v1/goroutines", api_handle_spawn, CONTROL, POOL, NULL, spawn_fields, NULL},

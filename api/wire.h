@@ -51,6 +51,7 @@
 #define API_CODE_NOT_SUSPENDED      "not-suspended"
 #define API_CODE_TOO_MANY_HOLDS     "too-many-holds"
 #define API_CODE_MODULE_CHANGED     "module-changed"
+#define API_CODE_MODULE_BUSY        "module-busy"
 #define API_CODE_GOROUTINE_DEAD     "goroutine-dead"
 #define API_CODE_LEASE_EXPIRED      "lease-expired"
 #define API_CODE_INSTANCE_CHANGED   "instance-changed"

@@ -271,7 +271,7 @@ static int load_beside(struct gri_module *module, struct gri_module *same, bool 
         return REVIVED;
     /* The same file under two names would be one mapping with two owners. */
     if (twin)
-        return gri_load_error(err, -EBUSY, "this build is loaded already as module %s",
+        return gri_load_error(err, -ENOEXEC, "this build is loaded already as module %s",
                               twin->info.name);
     return map_and_adopt(module, elf, err);
 }

@@ -1,7 +1,8 @@
 /*
- * drain.c: SIGTERM and SIGINT: the daemon goes down in order, or at once if asked twice.
+ * drain.c: SIGTERM and SIGINT: the daemon goes down in order, or at once if asked twice. SIGHUP:
+ * it reads its tokens again and opens the audit log anew.
  *
- * The handler writes to an eventfd and nothing else; it runs on the signal stack, because the
+ * The handlers write to an eventfd and nothing else; they run on the signal stack, because the
  * kernel may deliver it on a worker that executes a goroutine. The second signal ends the process
  * in the handler itself: it must work even when the loop does not.
  */
@@ -19,6 +20,7 @@
 #include "connection.h"
 #include "log.h"
 #include "server.h"
+#include "setup.h"
 
 #define LOOK_MS 20 /* how often the drain looks whether all have ended */
 #define CANCEL_EVERY                                                                               \
@@ -28,7 +30,7 @@
 
 static int handler_fd = -1;
 /* Relaxed suffices: a count that only handlers touch. */
-static _Atomic(int) signals_seen;
+static _Atomic(int) signals_seen, hangup;
 
 static void on_signal(int number)
 {
@@ -38,6 +40,17 @@ static void on_signal(int number)
         _exit(128 + number);
     ssize_t written = write(handler_fd, &one, sizeof one);
     (void)written; /* the counter cannot be full */
+    errno = saved;
+}
+
+static void on_hangup(int number)
+{
+    int saved = errno;
+    uint64_t one = 1;
+    /* release; pairs with the exchange in on_signals. */
+    atomic_store_explicit(&hangup, 1, memory_order_release);
+    ssize_t written = write(handler_fd, &one, sizeof one);
+    (void)written;
     errno = saved;
 }
 
@@ -84,15 +97,27 @@ static void look(uv_timer_t *timer)
     }
 }
 
-static void begin(uv_poll_t *poll, int status, int events)
+static void begin(struct srv_server *server)
 {
-    struct srv_server *server = poll->data;
-    uv_poll_stop(poll);
+    uv_poll_stop(&server->signals);
     server->draining = true;
     server->drain_until_ns = gr_now_ns() + server->config.drain_seconds * UINT64_C(1000000000);
     srv_log(SRV_INFO, "draining", "seconds=%" PRIu64, server->config.drain_seconds);
     api_drain(server->api);
     uv_timer_start(&server->drain, look, 0, LOOK_MS);
+}
+
+static void on_signals(uv_poll_t *poll, int status, int events)
+{
+    struct srv_server *server = poll->data;
+    uint64_t count;
+    ssize_t size = read(server->signal_fd, &count, sizeof count);
+    (void)size; /* it says only that something came */
+    /* acquire; pairs with the store in on_hangup. */
+    if (atomic_exchange_explicit(&hangup, 0, memory_order_acquire))
+        srv_reload(server);
+    if (atomic_load_explicit(&signals_seen, memory_order_relaxed))
+        begin(server);
 }
 
 int srv_drain_init(struct srv_server *server)
@@ -111,5 +136,8 @@ int srv_drain_init(struct srv_server *server)
     server->signals.data = server;
     if (sigaction(SIGTERM, &action, NULL) || sigaction(SIGINT, &action, NULL))
         return -errno;
-    return uv_poll_start(&server->signals, UV_READABLE, begin);
+    action.sa_handler = on_hangup;
+    if (sigaction(SIGHUP, &action, NULL))
+        return -errno;
+    return uv_poll_start(&server->signals, UV_READABLE, on_signals);
 }

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,22 +18,63 @@
 #include "api.h"
 #include "log.h"
 
+/* Whether only we and root can change what `st` is of. */
+static bool is_ours(const struct stat *st, const char *what, char *err, size_t err_bytes)
+{
+    if (st->st_uid != geteuid() && st->st_uid != 0)
+        snprintf(err, err_bytes, "%s belongs to uid %u; it must belong to the daemon's user or root",
+                 what, (unsigned)st->st_uid);
+    else if (st->st_mode & (S_IWGRP | S_IWOTH))
+        snprintf(err, err_bytes, "others can write %s (mode %04o); chmod go-w it", what,
+                 (unsigned)st->st_mode & 07777);
+    else
+        return true;
+    return false;
+}
+
+static int check_dir(const char *dir, char *err, size_t err_bytes)
+{
+    struct stat st;
+    if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
+        snprintf(err, err_bytes, "it is no directory");
+        return -ENOTDIR;
+    }
+    if (stat(dir, &st)) {
+        int result = -errno;
+        snprintf(err, err_bytes, "%s", strerror(-result));
+        return result;
+    }
+    return is_ours(&st, "the module directory", err, err_bytes) ? 0 : -ENOEXEC;
+}
+
+/* The file behind links in *real: it must lie in the directory itself. */
+static int resolve(const char *dir, const char *path, char real[PATH_MAX], char *err,
+                   size_t err_bytes)
+{
+    char real_dir[PATH_MAX];
+    if (!realpath(path, real)) {
+        snprintf(err, err_bytes, "%s", strerror(errno));
+        return errno == ENOENT ? -ENOENT : -ENOEXEC;
+    }
+    size_t size = realpath(dir, real_dir) ? strlen(real_dir) : 0;
+    if (size && strncmp(real, real_dir, size) == 0 && real[size] == '/' &&
+        !strchr(real + size + 1, '/'))
+        return 0;
+    snprintf(err, err_bytes, "it is a link to a file outside of the module directory");
+    return -ENOEXEC;
+}
+
 /* 0, -ENOENT, or -ENOEXEC with the reason. */
 static int check_file(const char *path, char *err, size_t err_bytes)
 {
     struct stat st;
-    if (stat(path, &st))
+    if (stat(path, &st)) {
+        snprintf(err, err_bytes, "%s", strerror(errno));
         return errno == ENOENT ? -ENOENT : -ENOEXEC;
-    if (!S_ISREG(st.st_mode))
-        snprintf(err, err_bytes, "it is no regular file");
-    else if (st.st_uid != geteuid() && st.st_uid != 0)
-        snprintf(err, err_bytes,
-                 "it belongs to uid %u; it must belong to the daemon's user or root",
-                 (unsigned)st.st_uid);
-    else if (st.st_mode & S_IWOTH)
-        snprintf(err, err_bytes, "everybody can write it; chmod o-w it");
-    else
-        return 0;
+    }
+    if (S_ISREG(st.st_mode))
+        return is_ours(&st, "the file", err, err_bytes) ? 0 : -ENOEXEC;
+    snprintf(err, err_bytes, "it is no regular file");
     return -ENOEXEC;
 }
 
@@ -41,13 +83,23 @@ static int path_of(char *path, size_t path_bytes, const char *dir, const char *n
     return snprintf(path, path_bytes, "%s/%s.so", dir, name) < (int)path_bytes ? 0 : -ENAMETOOLONG;
 }
 
-int srv_module_load(const char *dir, const char *name, char *err, size_t err_bytes)
+/*
+ * Between the look and the load nobody but us and root can put something else there: both the
+ * directory and the file were found unwritable by others.
+ */
+int srv_module_load(const char *dir, const char *name, bool replace, char *err, size_t err_bytes)
 {
-    char path[4096];
+    char path[PATH_MAX], real[PATH_MAX];
     int result = path_of(path, sizeof path, dir, name);
     if (!result)
-        result = check_file(path, err, err_bytes);
-    return result ? result : gr_module_load(name, path, err, err_bytes);
+        result = check_dir(dir, err, err_bytes) ? -ENOEXEC : 0;
+    if (!result)
+        result = resolve(dir, path, real, err, err_bytes);
+    if (!result)
+        result = check_file(real, err, err_bytes);
+    if (result)
+        return result;
+    return (replace ? gr_module_replace : gr_module_load)(name, real, err, err_bytes);
 }
 
 static int is_module(const struct dirent *entry)
@@ -59,9 +111,9 @@ static int is_module(const struct dirent *entry)
 
 static void load_one(struct api *api, const char *dir, const char *name)
 {
-    char err[512] = "", path[4096];
+    char err[512] = "", path[PATH_MAX];
     struct gr_module_info *info;
-    int result = srv_module_load(dir, name, err, sizeof err);
+    int result = srv_module_load(dir, name, false, err, sizeof err);
     if (result >= 0) {
         srv_log(SRV_INFO, "module-loaded", "name=%s", name);
         return;
@@ -76,12 +128,18 @@ static void load_one(struct api *api, const char *dir, const char *name)
     free(info);
 }
 
-int srv_module_load_all(struct api *api, const char *dir)
+int srv_module_load_all(struct api *api, const char *dir, char *err, size_t err_bytes)
 {
     struct dirent **entries;
-    int count = scandir(dir, &entries, is_module, alphasort);
-    if (count < 0)
-        return -errno;
+    int result = check_dir(dir, err, err_bytes);
+    int count = result ? 0 : scandir(dir, &entries, is_module, alphasort);
+    if (result)
+        return result;
+    if (count < 0) {
+        result = -errno;
+        snprintf(err, err_bytes, "%s", strerror(-result));
+        return result;
+    }
     for (int i = 0; i < count; i++) {
         entries[i]->d_name[strlen(entries[i]->d_name) - 3] = 0;
         load_one(api, dir, entries[i]->d_name);

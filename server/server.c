@@ -69,12 +69,18 @@ static void host_alarm(void *ctx, uint64_t at_ns)
     uv_timer_start(&server->alarm, on_alarm, in_ms, 0);
 }
 
-static int host_load_module(void *ctx, const char *name, char *err, size_t err_bytes)
+static int host_load_module(void *ctx, const char *name, bool replace, char *err, size_t err_bytes)
 {
     struct srv_server *server = ctx;
     if (!server->config.modules_dir)
         return -EPERM;
-    return srv_module_load(server->config.modules_dir, name, err, err_bytes);
+    return srv_module_load(server->config.modules_dir, name, replace, err, err_bytes);
+}
+
+static void host_audit(void *ctx, const char *line, size_t size)
+{
+    struct srv_server *server = ctx;
+    srv_audit_line(&server->audit, line, size);
 }
 
 static int create_api(struct srv_server *server)
@@ -84,7 +90,8 @@ static int create_api(struct srv_server *server)
                             .pool = host_pool,
                             .alarm = host_alarm,
                             .reply = srv_conn_reply,
-                            .load_module = host_load_module};
+                            .load_module = host_load_module,
+                            .audit = host_audit};
     struct api_config config = {.tokens = server->tokens.items,
                                 .token_count = server->tokens.count,
                                 .no_auth = server->config.no_auth,
@@ -117,9 +124,10 @@ static int start_timers(struct srv_server *server)
 static int load_modules(struct srv_server *server)
 {
     const char *dir = server->config.modules_dir;
-    int err = dir ? srv_module_load_all(server->api, dir) : 0;
+    char why[256] = "";
+    int err = dir ? srv_module_load_all(server->api, dir, why, sizeof why) : 0;
     if (err)
-        snprintf(server->error, sizeof server->error, "--modules %s: %s", dir, strerror(-err));
+        snprintf(server->error, sizeof server->error, "--modules %s: %s", dir, why);
     return err;
 }
 
@@ -133,6 +141,10 @@ static int prepare(struct srv_server *server)
         err = start_timers(server);
     if (err)
         snprintf(server->error, sizeof server->error, "the event loop: %s", uv_strerror(err));
+    if (!err && (err = srv_audit_init(&server->audit, &server->loop, server->config.state_dir)))
+        snprintf(server->error, sizeof server->error,
+                 "the audit log in --state %s cannot be opened, or others can read it: %s",
+                 server->config.state_dir, strerror(-err));
     if (!err)
         err = create_api(server);
     if (!err)
@@ -153,9 +165,10 @@ static void *loop_thread(void *arg)
     server->start_error = prepare(server);
     bool run = server->start_error == 0;
     sem_post(&server->ready);
-    if (run)
+    if (run) {
         uv_run(&server->loop, UV_RUN_DEFAULT);
-    else
+        srv_audit_flush(&server->audit);
+    } else
         srv_listeners_close(server); /* and their files with them, at the loop's next turn */
     if (!run)
         uv_run(&server->loop, UV_RUN_NOWAIT);

@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "api.h"
+#include "audit.h"
 #include "bridge.h"
 #include "config.h"
 #include "tokens.h"
@@ -49,6 +50,7 @@ struct srv_server {
     struct api *api;
     uv_loop_t loop;
     struct srv_bridge bridge;
+    struct srv_audit audit;
     uv_timer_t alarm, sweep, drain;
     uv_poll_t signals;
     int signal_fd; /* eventfd written by the signal handler; -1: signals are not ours */

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "log.h"
+
 char *srv_default_unix(const char *name)
 {
     const char *dir = getenv("XDG_RUNTIME_DIR");
@@ -28,17 +30,50 @@ static int make_token(struct srv_server *server, char *err, size_t err_bytes)
     return result;
 }
 
+/* The token file's path in path; empty: there is none. */
+static int token_path(const struct srv_config *config, char *path, size_t path_bytes)
+{
+    int size = 0;
+    path[0] = 0;
+    if (config->token_file)
+        size = snprintf(path, path_bytes, "%s", config->token_file);
+    else if (config->listen_count && !config->no_auth && config->state_dir)
+        size = snprintf(path, path_bytes, "%s/token", config->state_dir);
+    return size < (int)path_bytes ? 0 : -ENAMETOOLONG;
+}
+
 int srv_setup_tokens(struct srv_server *server, char *err, size_t err_bytes)
 {
     const struct srv_config *config = &server->config;
     char path[4096];
-    if (config->token_file)
-        return srv_tokens_load(&server->tokens, config->token_file, err, err_bytes);
-    if (!config->listen_count || config->no_auth)
-        return 0;
-    if (!config->state_dir)
-        return make_token(server, err, err_bytes);
-    if (snprintf(path, sizeof path, "%s/token", config->state_dir) >= (int)sizeof path)
+    if (token_path(config, path, sizeof path)) {
+        snprintf(err, err_bytes, "the token file's path is too long");
         return -ENAMETOOLONG;
-    return srv_tokens_load(&server->tokens, path, err, err_bytes);
+    }
+    if (path[0])
+        return srv_tokens_load(&server->tokens, path, err, err_bytes);
+    return config->listen_count && !config->no_auth ? make_token(server, err, err_bytes) : 0;
+}
+
+static void reload_tokens(struct srv_server *server)
+{
+    struct srv_tokens fresh = {0};
+    char path[4096], err[512] = "";
+    if (token_path(&server->config, path, sizeof path) || !path[0])
+        return;
+    if (srv_tokens_load(&fresh, path, err, sizeof err)) {
+        srv_tokens_free(&fresh);
+        srv_log(SRV_ERROR, "tokens-not-reloaded", "reason=\"%s; the old ones stay valid\"", err);
+        return;
+    }
+    api_tokens_set(server->api, fresh.items, fresh.count);
+    srv_tokens_free(&server->tokens);
+    server->tokens = fresh;
+    srv_log(SRV_INFO, "tokens-reloaded", "count=%zu", fresh.count);
+}
+
+void srv_reload(struct srv_server *server)
+{
+    reload_tokens(server);
+    srv_audit_reopen(&server->audit);
 }

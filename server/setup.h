@@ -11,5 +11,7 @@ char *srv_default_unix(const char *name);
 /* Tokens for TCP: from the file, else from the state directory, else a new one that is printed to
  * stderr. */
 int srv_setup_tokens(struct srv_server *server, char *err, size_t err_bytes);
+/* Reads the token file again and opens the audit log anew. Loop thread. */
+void srv_reload(struct srv_server *server);
 
 #endif

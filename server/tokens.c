@@ -23,6 +23,22 @@ static int add(struct srv_tokens *tokens, const struct api_token *token)
     return 0;
 }
 
+void srv_tokens_free(struct srv_tokens *tokens)
+{
+    explicit_bzero(tokens->items, tokens->count * sizeof tokens->items[0]);
+    free(tokens->items);
+    *tokens = (struct srv_tokens){0};
+}
+
+/* What is written to logs and must not look like more than one word. */
+static bool name_valid(const char *name)
+{
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("_.-", *name))
+            return false;
+    return true;
+}
+
 static int make_secret(unsigned char *secret, char *hex)
 {
     if (getrandom(secret, API_TOKEN_BYTES, 0) != API_TOKEN_BYTES)
@@ -86,7 +102,7 @@ static int read_line(struct srv_tokens *tokens, char *line)
         return 0;
     if (count == 3) {
         token.scopes = 0;
-        if (strlen(word[0]) >= sizeof token.name || !read_scopes(word[1], &token.scopes))
+        if (strlen(word[0]) >= sizeof token.name || !name_valid(word[0]) || !read_scopes(word[1], &token.scopes))
             return -EINVAL;
         strcpy(token.name, word[0]);
     }
@@ -142,8 +158,8 @@ int srv_tokens_load(struct srv_tokens *tokens, const char *path, char *err, size
         result = read_line(tokens, line);
         if (result)
             snprintf(err, err_bytes,
-                     "%s, line %u: write HEX or NAME SCOPE[,SCOPE] HEX, with scopes "
-                     "read, control, load and 64 hex digits",
+                     "%s, line %u: write HEX or NAME SCOPE[,SCOPE] HEX, with NAME of "
+                     "[A-Za-z0-9_.-], scopes read, control, load and 64 hex digits",
                      path, n);
     }
     fclose(file);

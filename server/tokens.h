@@ -21,6 +21,8 @@ struct srv_tokens {
 /* Reads the file; makes it with one new token if it is absent. 0, or negative errno with a sentence
  * in err. */
 int srv_tokens_load(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes);
+/* Forgets the secrets, too. */
+void srv_tokens_free(struct srv_tokens *tokens);
 /* One new token, nowhere written; its hex in hex[65]. */
 int srv_tokens_make(struct srv_tokens *tokens, char *hex, char *err, size_t err_bytes);
 

@@ -292,14 +292,14 @@ struct gr_entry_info {
 
 /*
  * Loads the module file at `path` under `name`. 0: loaded; 1: the same build id is loaded already;
- * -EBUSY: another build of that name is loaded; -ENOENT: no such file; -ENOEXEC: refused (err says why); -ENOMEM.
+ * -EBUSY: another build of that name is loaded; -ENOENT: no such file; -ENOEXEC: refused (err says why; also a build
+ * that is loaded under another name); -ENOMEM.
  * May block on the disk: not from an event loop.
  */
 int gr_module_load(const char *name, const char *path, char *err, size_t err_bytes);
 /*
  * The same, but another build of that name is replaced: new goroutines are made of the new one, the old one is unmapped
- * when its last goroutine has ended. -EBUSY: the build is loaded under another name, or on its way out under this one;
- * -EPERM: the name is "main", the program itself.
+ * when its last goroutine has ended. -EPERM: the name is "main", the program itself.
  */
 int gr_module_replace(const char *name, const char *path, char *err, size_t err_bytes);
 /*

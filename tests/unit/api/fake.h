@@ -43,6 +43,8 @@ extern struct api *fake_api;
 extern struct api_config fake_config;
 int fake_host_start(void **state); /* cmocka set-up: a new API over a reset runtime */
 int fake_host_stop(void **state);
+/* The last line of the audit log. */
+extern char fake_audit[];
 /* Runs everything that was posted or queued, and timers that are due, until nothing is left. */
 void fake_run(void);
 /* Runs posted tasks alone: pool jobs wait. */

@@ -53,14 +53,28 @@ static void host_reply(void *ctx, struct api_call *call)
         fake->replied = true;
 }
 
-static int host_load_module(void *ctx, const char *name, char *err, size_t err_bytes)
+static int host_load_module(void *ctx, const char *name, bool replace, char *err, size_t err_bytes)
 {
     return strcmp(name, "mod") == 0 ? 1 : -2; /* -ENOENT */
 }
 
+char fake_audit[8192];
+
+static void host_audit(void *ctx, const char *line, size_t size)
+{
+    assert_true(size < sizeof fake_audit);
+    memcpy(fake_audit, line, size);
+    fake_audit[size] = 0;
+}
+
 int fake_host_start(void **state)
 {
-    struct api_host host = {NULL, host_post, host_pool, host_alarm, host_reply, host_load_module};
+    struct api_host host = {.post = host_post,
+                            .pool = host_pool,
+                            .alarm = host_alarm,
+                            .reply = host_reply,
+                            .load_module = host_load_module,
+                            .audit = host_audit};
     fake_reset();
     fake_config.version = "1";
     alarm_ns = UINT64_MAX;

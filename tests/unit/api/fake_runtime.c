@@ -323,6 +323,21 @@ int gr_module_info(const char *name, struct gr_module_info *info)
     return 0;
 }
 
+size_t gr_module_leaving(const char *name, struct gr_module_info *infos, size_t max)
+{
+    return 0;
+}
+
+/* "mod" is busy while it has a goroutine; nothing is unloaded really. */
+int gr_module_unload(const char *name, char *err, size_t err_bytes)
+{
+    uint64_t id;
+    if (strcmp(name, "mod"))
+        return -ENOENT;
+    snprintf(err, err_bytes, "goroutines of module mod live");
+    return gr_list(GR_LIST_LIVE, 0, &id, 1) ? -EBUSY : 0;
+}
+
 ssize_t gr_module_entries(const char *name, struct gr_entry_info *entries, size_t max)
 {
     strcpy(entries[0].name, "main");

@@ -457,6 +457,69 @@ static void a_refused_file_is_listed_with_its_error(void **state)
     json_decref(value);
 }
 
+static void unloading_is_refused_while_a_goroutine_lives(void **state)
+{
+    assert_problem("DELETE", "/v1/modules/none", NULL, 404, "module-not-loaded");
+    uint64_t id = fake_goroutine(GR_RUNNING);
+    assert_problem("DELETE", "/v1/modules/mod", NULL, 409, "module-busy");
+    fake_end(id);
+    assert_int_equal(fake_ask("DELETE", "/v1/modules/mod", NULL, NULL), 204);
+    /* A file that the host refused is forgotten, too. */
+    api_module_note(fake_api, "bad", "/bad.so", "everybody can write it");
+    assert_int_equal(fake_ask("DELETE", "/v1/modules/bad", NULL, NULL), 204);
+    assert_problem("DELETE", "/v1/modules/bad", NULL, 404, "module-not-loaded");
+}
+
+/* The audit log's line about what was just asked. */
+static json_t *audited(void)
+{
+    json_t *line = json_loads(fake_audit, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(line);
+    assert_null(strchr(fake_audit, '\n'));
+    return line;
+}
+
+static void every_mutation_is_audited_and_nothing_else(void **state)
+{
+    strcpy(fake_audit, "none");
+    fake_goroutine(GR_WAITING);
+    fake_ask("GET", "/v1/goroutines/1", NULL, NULL);
+    fake_ask("HEAD", "/v1/goroutines/1", NULL, NULL);
+    fake_ask("GET", "/v1/goroutines/99", NULL, NULL);
+    assert_string_equal(fake_audit, "none");
+    fake_ask("POST", "/v1/goroutines/1/suspend", "{\"owner\":\n\t\"a\",\r\n\"reason\":\"b\"}", NULL);
+    json_t *line = audited();
+    assert_string_equal(json_string_value(json_object_get(line, "principal")), "uid:7");
+    assert_string_equal(json_string_value(json_object_get(line, "target")),
+                        "/v1/goroutines/1/suspend");
+    assert_int_equal(json_integer_value(json_object_get(line, "status")), 200);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(line, "request"), "reason")), "b");
+    assert_true(json_is_integer(json_object_get(json_object_get(line, "answer"), "id")));
+    json_decref(line);
+    fake_ask("DELETE", "/v1/suspensions/77?\"\\", NULL, NULL);
+    line = audited();
+    assert_string_equal(json_string_value(json_object_get(line, "target")),
+                        "/v1/suspensions/77?\"\\");
+    assert_true(json_integer_value(json_object_get(line, "status")) >= 400);
+    json_decref(line);
+}
+
+static void a_long_request_is_audited_by_its_size(void **state)
+{
+    char body[4096];
+    char args[3001];
+    memset(args, 'a', sizeof args - 1);
+    args[sizeof args - 1] = 0;
+    snprintf(body, sizeof body, "{\"module\":\"mod\",\"entry\":\"main\",\"args\":\"%s\"}", args);
+    assert_int_equal(fake_ask("POST", "/v1/goroutines", body, NULL), 201);
+    json_t *line = audited();
+    assert_int_equal(json_integer_value(json_object_get(line, "request_bytes")), strlen(body));
+    assert_null(json_object_get(line, "request"));
+    assert_non_null(json_object_get(json_object_get(line, "answer"), "ids"));
+    json_decref(line);
+}
+
 static void draining_refuses_all_but_releases(void **state)
 {
     fake_goroutine(GR_WAITING);
@@ -512,6 +575,9 @@ int main(void)
         CASE(waiting_ends_with_the_time_as_it_is),
         CASE(waiting_for_the_dead_or_nobody_answers_at_once),
         CASE(a_log_with_any_bytes_is_json),
+        CASE(unloading_is_refused_while_a_goroutine_lives),
+        CASE(every_mutation_is_audited_and_nothing_else),
+        CASE(a_long_request_is_audited_by_its_size),
         CASE(a_refused_file_is_listed_with_its_error),
         CASE(draining_refuses_all_but_releases),
         CASE(every_metric_has_its_type),
