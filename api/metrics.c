@@ -124,6 +124,8 @@ void api_handle_metrics(struct api_call *call)
            atomic_load_explicit(&call->api->leases_expired, memory_order_relaxed));
     single(out, "grasp_stack_bytes_mapped", "gauge", "Address space of stacks.",
            stats.stack_bytes_mapped);
+    single(out, "grasp_stacks_folded", "gauge", "Stacks that are folded now.", stats.folded);
+    single(out, "grasp_stack_folds_total", "counter", "Stacks folded so far.", stats.folds);
     single(out, "grasp_stacks_unguarded", "gauge", "Stacks without a guard region.",
            stats.stacks_unguarded);
     single(out, "grasp_inspect_bytes", "gauge", "Memory of the inspector: names, tables, caches.",

@@ -154,6 +154,7 @@ struct arch_regs {
     uint64_t pc, sp;
 };
 extern const unsigned arch_reg_count;  /* how many names there are */
+extern const unsigned arch_sp_reg;     /* which of them is the stack pointer */
 extern const unsigned arch_dwarf_regs; /* the first so many go to the unwinder */
 const char *arch_reg_name(unsigned index);
 /* An address without pointer-authentication bits. */

@@ -8,11 +8,15 @@
  *
  * A foreign call has its return address replaced on the stack (arch/, stubs.S); the copy gets the real one
  * back, so that unwinding it sees what the program would see without us.
+ *
+ * One whose stack is folded (fold.c) is read from its block and stays folded.
  */
 #include "scheduler.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "sanitize.h"
 
 _Static_assert(GR_COPY_REGS >= ARCH_REGS_MAX, "every register fits");
 
@@ -26,6 +30,23 @@ size_t gr_copy_vector_bytes_max(void)
     return arch_vectors_bytes();
 }
 
+/* The block that g's used stack bytes are in, or NULL. It is held, so that does not change (fold.c, F1). */
+static const uint8_t *block_of(const struct gr_g *g)
+{
+    /* relaxed: written before the CAS that made the word what its holder has read with acquire. */
+    return atomic_load_explicit(&g->folded, memory_order_relaxed);
+}
+
+/* As of its last switch: what arch_switch saved is on the stack, or in the block, as if it lay there. */
+static void registers_of_switch(const struct gr_g *g, struct arch_regs *regs)
+{
+    const uint8_t *block = block_of(g);
+
+    arch_regs_from_switch(regs, block ? block : g->ctx_sched);
+    if (block)
+        regs->value[arch_sp_reg] = regs->sp += (uint64_t)g->ctx_sched - (uint64_t)block;
+}
+
 static void copy_registers(const struct gr_g *g, enum gr_state state, struct gr_copy *copy)
 {
     struct arch_regs regs;
@@ -33,7 +54,7 @@ static void copy_registers(const struct gr_g *g, enum gr_state state, struct gr_
     if (state == GR_SYSCALL)
         arch_regs_from_context(&regs, &g->ctx_syscall);
     else if (g->stop_kind == GRI_STOP_CALL)
-        arch_regs_from_switch(&regs, g->ctx_sched);
+        registers_of_switch(g, &regs);
     else
         arch_regs_from_frame(&regs, g->stop_frame, g->stop_kind == GRI_STOP_ASYNC);
     memcpy(copy->reg, regs.value, arch_reg_count * sizeof copy->reg[0]);
@@ -48,20 +69,23 @@ static void copy_registers(const struct gr_g *g, enum gr_state state, struct gr_
     }
 }
 
-/* A stack under AddressSanitizer is full of red zones, and its memcpy looks at them. */
-#if defined(__SANITIZE_ADDRESS__)
-__attribute__((no_sanitize("address"))) static void copy_words(void *to, const void *from,
-                                                               size_t bytes)
+/* Bytes [from, from + bytes) of g's stack. Of a folded one only what was in use is kept, the rest is 0. */
+static void copy_bytes(const struct gr_g *g, void *to, uint64_t from, size_t bytes)
 {
-    volatile uint64_t *out = to;
-    const uint64_t *in = from;
+    uint64_t lo = (uint64_t)g->ctx_sched, hi = (uint64_t)g->foreign, end = from + bytes;
 
-    for (size_t i = 0; i < bytes / 8; i++)
-        out[i] = in[i];
+    if (!block_of(g)) {
+        gri_copy_stack_words(to, (const void *)from, bytes);
+        return;
+    }
+    memset(to, 0, bytes);
+    if (lo < from)
+        lo = from;
+    if (hi > end)
+        hi = end;
+    if (lo < hi)
+        memcpy((uint8_t *)to + (lo - from), block_of(g) + (lo - (uint64_t)g->ctx_sched), hi - lo);
 }
-#else
-#define copy_words memcpy
-#endif
 
 /* The stack from SP (less the red zone) up, as far as there is room. */
 static void copy_stack(const struct gr_g *g, struct gr_copy *copy)
@@ -77,11 +101,14 @@ static void copy_stack(const struct gr_g *g, struct gr_copy *copy)
     copy->truncated = copy->copied_bytes > copy->stack_capacity;
     if (copy->truncated)
         copy->copied_bytes = copy->stack_capacity & ~(size_t)7;
-    copy_words(copy->stack, (const void *)from, copy->copied_bytes);
+    copy_bytes(g, copy->stack, from, copy->copied_bytes);
 }
 
 static void restore_return_addresses(const struct gr_g *g, struct gr_copy *copy)
 {
+    if (block_of(
+            g)) /* no foreign call is under way (fold.c, F1), and its page is not to come back */
+        return;
     for (uint64_t i = 0; i < g->foreign->depth && i < ARCH_FOREIGN_MAX; i++) {
         uint64_t slot = g->foreign->call[i].slot;
 

@@ -119,6 +119,12 @@ static inline bool gri_state_stopped(enum gr_state s)
     return s == GR_RUNNABLE || s == GR_SYSCALL || s == GR_WAITING || s == GR_PREEMPTED;
 }
 
+/* Waits, whatever is being done with its stack meanwhile. */
+static inline bool gri_state_waits(enum gr_state s)
+{
+    return s == GR_WAITING || s == GR_COPYSTACK || s == GR_COPYSTACK_WOKEN;
+}
+
 /* ---- Goroutine ----------------------------------------------------------------------------------- */
 
 /* What a blocked goroutine waits for; the slug is gri_wait_name(reason). */
@@ -155,7 +161,9 @@ struct gr_g {
     _Atomic(struct gr_m *) m; /* last m that executed it: written by it before its CAS to running */
     struct gri_lock wait_lock; /* guards `waiters`; never taken by a word transition */
     struct gr_hold *waiters;
-    bool pending_listed;       /* under wait_lock: on the monitor's list (suspend.c) */
+    bool pending_listed; /* under wait_lock: on the monitor's list (suspend.c) */
+    /* In this wait its stack was given back as far as it goes: set while COPYSTACK, cleared when it runs (fold.c). */
+    _Atomic(bool) rested;
     struct gr_g *pending_next; /* guarded by the monitor's pending lock */
     _Atomic(uint32_t) cancel;  /* 1: asked to end. Set before `waiting` is looked at (park.c) */
     _Atomic(struct gri_waiter *) waiting; /* what it waits on, while it does */
@@ -181,7 +189,11 @@ struct gr_g {
     void *asan_fake_stack, *tsan_fiber;
     void (*fn)(void *);
     void *arg;
-    bool stack_private;
+    struct gri_apart
+        *apart;      /* storage for the records of its waits, if its stack is private; else NULL */
+    bool wait_apart; /* nothing on its stack is known to others during this wait */
+    _Atomic(uint8_t *)
+        folded; /* the block that its used stack bytes are in; changes while COPYSTACK only */
 
     /* Written by the owner, read by anyone relaxed: shown to people, decides nothing. */
     _Atomic(uint64_t) id, root, parent;
@@ -259,6 +271,25 @@ struct gri_waiter {
 };
 /* True for exactly one caller; it then sets result and calls gri_ready(w->g). */
 bool gri_waiter_win(struct gri_waiter *w, int result);
+
+/*
+ * What others touch of a goroutine while it waits must not lie on a stack that may be folded. A goroutine with a private
+ * stack has this instead, for one wait at a time; all others keep their records on the stack.
+ */
+#define GRI_APART_RECORD 112
+#define GRI_APART_ELEM   32
+struct gri_apart {
+    _Alignas(8) uint8_t record[GRI_APART_RECORD];
+    uint8_t elem[GRI_APART_ELEM];
+};
+/* Where the record of g's next wait goes: `local`, on its stack, or apart from it. `type` is what is kept there. */
+#define GRI_WAIT_RECORD(g, type, local)                                                            \
+    ((type *)((g)->apart ? (void *)(g)->apart->record : (void *)(local)));                         \
+    _Static_assert(sizeof(type) <= GRI_APART_RECORD, "the record of a wait fits")
+static inline bool gri_on_stack_of(const struct gr_g *g, const void *at)
+{
+    return (const uint8_t *)at >= g->stack.lo && (const uint8_t *)at < g->stack.hi;
+}
 
 /*
  * Waits on `w`, until won. commit as for gri_park. deadline_ns: monotonic, 0 none. Registers w for

@@ -67,7 +67,7 @@ static void note_progress(struct survey *survey, enum gr_progress progress, uint
 /* What lets this goroutine go on without another goroutine. */
 static enum gr_progress progress_of(const struct gri_wait_view *view)
 {
-    enum gr_state state = gri_word_state(view->word);
+    enum gr_state state = view->state;
 
     if (gri_word_holds(view->word) > 0)
         return GR_PROGRESS_SUSPENDED;

@@ -109,7 +109,6 @@ static void fill(struct gr_g *g, const struct birth *birth)
     g->nopreempt = g->pinned = 0;
     g->pin_m = NULL;
     g->err = 0;
-    g->stack_private = birth->stack_private;
     g->exit_code = 0;
     g->result = NULL;
     g->args = birth->args;
@@ -152,6 +151,15 @@ static void set_family(struct gr_g *g, struct gr_g *parent, uint64_t id)
         g->log = gri_log_create(id);
 }
 
+/* What a goroutine with a private stack has besides. */
+static int make_apart(struct gr_g *g, const struct birth *birth)
+{
+    if (!birth->stack_private)
+        return 0;
+    g->apart = malloc(sizeof *g->apart);
+    return g->apart ? 0 : -ENOMEM;
+}
+
 static int64_t bear(const struct birth *birth)
 {
     struct gr_g *parent = birth->entry ? NULL : gri_self();
@@ -162,7 +170,9 @@ static int64_t bear(const struct birth *birth)
     if (!g)
         return error;
     fill(g, birth);
-    error = inherit(g, parent, birth);
+    error = make_apart(g, birth);
+    if (!error)
+        error = inherit(g, parent, birth);
     if (error) {
         w = atomic_load_explicit(&g->word, memory_order_relaxed);
         /* acq_rel; nobody has seen it, but every change of a word is a read-modify-write. */

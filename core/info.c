@@ -49,6 +49,7 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         .suspended = gri_word_holds(w) > 0 && gri_state_stopped(state),
         .cancelled = atomic_load_explicit(&g->cancel, memory_order_relaxed),
         .wired = g->wired,
+        .folded = atomic_load_explicit(&g->folded, memory_order_relaxed) != NULL,
         .pinned = atomic_load_explicit(&g->shown_pinned, memory_order_relaxed),
         .created_realtime_ns = load(&g->created_realtime_ns),
         .m = atomic_load_explicit(&g->last_m, memory_order_relaxed),
@@ -60,7 +61,7 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
     if (state == GR_RUNNING && now > load(&g->run_since_ticks))
         cpu += now - load(&g->run_since_ticks);
     info->cpu_ns = gri_ticks_to_ns(cpu);
-    if (state == GR_WAITING || state == GR_SYSCALL) {
+    if (gri_state_waits(state) || state == GR_SYSCALL) {
         uint64_t since = load(&g->wait_since_ticks);
         enum gri_wait reason = gri_wait_reason(g, state);
 

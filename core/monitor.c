@@ -210,6 +210,8 @@ static uint64_t round_of_work(uint32_t *seed)
     uint64_t now = gr_now_ns(), wake = gri_timers_fire(now), tick;
     bool fresh = false;
 
+    if (atomic_load_explicit(&gri_scavenger_dormant, memory_order_relaxed))
+        gri_scavenger_wake();
     if (visit_pending(now, &fresh)) {
         *seed = *seed * 1664525u + 1013904223u;
         wake = earlier(wake,

@@ -5,7 +5,7 @@
  * schedule. gri_wait puts a gri_waiter around it, for which several wakers may race: the object's, the
  * timer's, the canceller's. The one that wins sets the result and readies the goroutine; the others leave.
  *
- * A waiter lives on the goroutine's stack, so a loser must not look at it after the goroutine is gone. Each
+ * A waiter lives on the goroutine's stack (or apart from it, if the stack is private and may be folded), so a loser must not look at it after the goroutine is gone. Each
  * kind of waker finds it in a way that gri_wait closes before it returns: object wakers under the object's
  * lock, the timer under the heap's, the canceller by taking g->waiting away under the goroutine's meta_lock.
  * Order of locks: meta_lock, then an object's lock, then the heap's; the wakers take one only.
@@ -31,10 +31,13 @@ static void park_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     /* On g's stack, which stands still until commit has let a waker in: copied first. */
     struct park park = *(struct park *)arg;
     uint64_t w;
+    bool again;
 
     atomic_store_explicit(&g->wait_reason, park.reason, memory_order_relaxed);
     atomic_store_explicit(&g->wait_address, (uint64_t)park.object, memory_order_relaxed);
     atomic_store_explicit(&g->wait_since_ticks, m->ticks, memory_order_relaxed);
+    /* relaxed: released by the CAS below; pairs with gri_fold_begin, which looks here after it has read WAITING. */
+    atomic_store_explicit(&m->committing, g, memory_order_relaxed);
     w = atomic_load_explicit(&g->word, memory_order_relaxed);
     do {
         GRI_ASSERT(gri_word_state(w) == GR_RUNNING);
@@ -42,7 +45,10 @@ static void park_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     } while (!atomic_compare_exchange_weak_explicit(&g->word, &w,
                                                     gri_word_with_state(w, GR_WAITING),
                                                     memory_order_acq_rel, memory_order_relaxed));
-    if (park.commit && !park.commit(g, park.arg))
+    again = park.commit && !park.commit(g, park.arg);
+    /* release; pairs with the acquire in gri_fold_begin: commit is done with g's stack. */
+    atomic_store_explicit(&m->committing, NULL, memory_order_release);
+    if (again)
         gri_ready(g);
     if (gri_word_holds(w) > 0)
         gri_tell(g);
@@ -64,17 +70,20 @@ bool gri_commit_unlock(struct gr_g *g, void *lock)
 void gri_ready(struct gr_g *g)
 {
     uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
+    enum gr_state next;
 
     do {
-        if (gri_word_state(w) != GR_WAITING)
+        /* Its stack is being moved: whoever moves it finds that it was woken, and queues it (gri_fold_end). */
+        next = gri_word_state(w) == GR_COPYSTACK ? GR_COPYSTACK_WOKEN : GR_RUNNABLE;
+        if (gri_word_state(w) != GR_WAITING && gri_word_state(w) != GR_COPYSTACK)
             GR_PANIC("goroutine %llu is readied but %s",
                      (unsigned long long)atomic_load_explicit(&g->id, memory_order_relaxed),
                      gr_state_name(gri_word_state(w)));
         /* acq_rel; pairs with claim: what the waker wrote is seen by the woken. */
-    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w,
-                                                    gri_word_with_state(w, GR_RUNNABLE),
+    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, next),
                                                     memory_order_acq_rel, memory_order_acquire));
-    gri_enqueue(g, true);
+    if (next == GR_RUNNABLE)
+        gri_enqueue(g, true);
 }
 
 bool gri_waiter_win(struct gri_waiter *w, int result)
@@ -134,6 +143,7 @@ int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uin
     struct gri_waiter *found;
 
     w->g = g;
+    g->wait_apart = !gri_on_stack_of(g, w);
     w->deadline_ns = deadline_ns;
     w->heap_index = 0;
     /* relaxed: shown to people, and read by waits.c, which looks at the word before and after. */
@@ -183,11 +193,12 @@ void gr_yield(void)
 
 int gr_sleep_ns(uint64_t ns)
 {
-    struct gri_waiter w = {0};
+    struct gr_g *g = gri_self();
+    struct gri_waiter local, *w;
     uint64_t now = gr_now_ns();
     int result;
 
-    if (!gri_self()) {
+    if (!g) {
         struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
                              .tv_nsec = (long)(ns % 1000000000)};
 
@@ -201,7 +212,9 @@ int gr_sleep_ns(uint64_t ns)
         gr_yield();
         return 0;
     }
-    result = gri_wait(&w, GRI_WAIT_SLEEP, NULL, now + ns < now ? UINT64_MAX : now + ns, NULL, NULL);
+    w = GRI_WAIT_RECORD(g, struct gri_waiter, &local);
+    *w = (struct gri_waiter){0};
+    result = gri_wait(w, GRI_WAIT_SLEEP, NULL, now + ns < now ? UINT64_MAX : now + ns, NULL, NULL);
     return result == -ETIMEDOUT ? 0 : result;
 }
 

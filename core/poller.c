@@ -1,7 +1,7 @@
 /*
  * poller.c: goroutines that wait for file descriptors: one epoll set, one-shot, edge by re-arming.
  *
- * Each wait is a record on the goroutine's stack, in a hash by descriptor. A descriptor may have several
+ * Each wait is a record on the goroutine's stack (apart from a private one), in a hash by descriptor. A descriptor may have several
  * waiters; the epoll registration asks for the union of what they want and is re-armed while any are left.
  * The monitor sleeps in epoll_wait; idle workers look in as well. An eventfd in the set wakes the monitor.
  *
@@ -23,7 +23,6 @@
 struct fd_wait {
     struct gri_waiter waiter;
     struct fd_wait *next;
-    struct gri_lock *lock;
     int fd;
     uint32_t events;
     int error; /* of epoll_ctl, found in commit */
@@ -180,20 +179,22 @@ static uint32_t epoll_events(int poll_events)
 
 int gri_poll_wait(int fd, int poll_events, uint64_t deadline_ns)
 {
-    struct fd_wait wait = {.waiter.careful = true, .fd = fd, .events = epoll_events(poll_events)};
+    struct gr_g *g = gri_self();
+    struct fd_wait local, *wait = GRI_WAIT_RECORD(g, struct fd_wait, &local);
     struct bucket *b = bucket_of(fd);
     int result;
 
-    if (fd < 0 || !wait.events)
+    *wait = (struct fd_wait){.waiter.careful = true, .fd = fd, .events = epoll_events(poll_events)};
+    if (fd < 0 || !wait->events)
         return -EBADF;
     atomic_fetch_add_explicit(&waiter_count, 1, memory_order_relaxed);
     result =
-        gri_wait(&wait.waiter, GRI_WAIT_POLL, (void *)(intptr_t)fd, deadline_ns, fd_commit, &wait);
+        gri_wait(&wait->waiter, GRI_WAIT_POLL, (void *)(intptr_t)fd, deadline_ns, fd_commit, wait);
     gri_lock(&b->lock);
-    unlink_wait(b, &wait);
+    unlink_wait(b, wait);
     gri_unlock(&b->lock);
     atomic_fetch_sub_explicit(&waiter_count, 1, memory_order_relaxed);
-    return wait.error ? wait.error : result;
+    return wait->error ? wait->error : result;
 }
 
 int gr_poll_fd(int fd, int events, int64_t timeout_ns)

@@ -2,7 +2,8 @@
  * registry.c: goroutine slots, their ids, and how to find or walk them while they come and go.
  *
  * Slots are allocated in blocks and never freed; a dead one waits, with its stack, on its processor's free
- * list or the global one. An id is the next of one sequence and is never used again; a hash with a lock per
+ * list or the global one. Of those that nobody needed for a while all but WARM_SLOTS lose the pages of their stacks, so that
+ * memory follows the number alive (scavenge.c). An id is the next of one sequence and is never used again; a hash with a lock per
  * bucket maps it to its slot. The walk looks at every slot's word and stops nobody.
  *
  * Rejected: an id made of slot and generation. It finds the slot without a hash, but such ids do not grow,
@@ -25,11 +26,16 @@
 #define BUCKETS        65536u
 #define LOCAL_FREE_MAX 128u
 #define REFILL         32u
+#define WARM_SLOTS     1024u /* free slots that keep the pages of their stacks */
 
 static struct gr_g *block[BLOCKS_MAX];
 static _Atomic(uint32_t) block_count;
 static struct gri_lock block_lock;
 static struct gr_g *free_list; /* block_lock; each with a stack of the usual size */
+static struct gr_g
+    *free_cold; /* block_lock; the same, their pages given back: used after all others */
+static size_t free_count,
+    free_low; /* block_lock; how many free_list has, and the fewest since the scavenger looked */
 static struct gr_g *free_bare; /* block_lock; without a stack: they had a large one */
 static uint32_t block_used = BLOCK_SLOTS;
 
@@ -106,14 +112,36 @@ static struct gr_g *take_bare_slot(void)
     return g;
 }
 
+/* block_lock held. One with a stack, a warm one if there is any; NULL: none. */
+static struct gr_g *pop_free(void)
+{
+    struct gr_g *g = free_list;
+
+    if (g) {
+        free_list = g->queue_next;
+        if (--free_count < free_low)
+            free_low = free_count;
+    } else if ((g = free_cold)) {
+        free_cold = g->queue_next;
+    }
+    return g;
+}
+
+/* block_lock held. */
+static void push_free(struct gr_g *g)
+{
+    g->queue_next = free_list;
+    free_list = g;
+    free_count++;
+}
+
 /* Some from the global list for p, which has none: one lock for REFILL births. */
 static void refill(struct gr_p *p)
 {
-    gri_lock(&block_lock);
-    for (unsigned i = 0; i < REFILL && free_list; i++) {
-        struct gr_g *g = free_list;
+    struct gr_g *g;
 
-        free_list = g->queue_next;
+    gri_lock(&block_lock);
+    for (unsigned i = 0; i < REFILL && (g = pop_free()); i++) {
         g->queue_next = p->free_list;
         p->free_list = g;
         p->free_count++;
@@ -130,8 +158,7 @@ static void spill(struct gr_p *p)
 
         p->free_list = g->queue_next;
         p->free_count--;
-        g->queue_next = free_list;
-        free_list = g;
+        push_free(g);
     }
     gri_unlock(&block_lock);
 }
@@ -151,10 +178,8 @@ static struct gr_g *take_slot(void)
         return g;
     }
     gri_lock(&block_lock);
-    g = free_list;
-    if (g)
-        free_list = g->queue_next;
-    else
+    g = pop_free();
+    if (!g)
         g = new_slot();
     gri_unlock(&block_lock);
     return g;
@@ -172,8 +197,7 @@ static void give_slot(struct gr_p *p, struct gr_g *g)
     }
     gri_lock(&block_lock);
     if (g->stack.hi) {
-        g->queue_next = free_list;
-        free_list = g;
+        push_free(g);
     } else {
         g->queue_next = free_bare;
         free_bare = g;
@@ -224,21 +248,57 @@ void gri_processor_drain(struct gr_p *p)
     }
 }
 
-void gri_g_abandon(struct gr_g *g)
+/* What the slot's next life does not take over. */
+static void strip(struct gr_g *g)
 {
+    free(g->apart);
+    g->apart = NULL;
     if (g->stack.large)
         gri_stack_free(&g->stack);
+}
+
+void gri_g_abandon(struct gr_g *g)
+{
+    strip(g);
     atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
     give_slot(NULL, g);
 }
 
 void gri_g_free(struct gr_m *m, struct gr_g *g)
 {
-    if (g->stack.large)
-        gri_stack_free(&g->stack);
+    strip(g);
     atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&counts.ended, 1, memory_order_relaxed);
     give_slot(m->p, g);
+}
+
+size_t gri_registry_take_surplus(struct gr_g **out, size_t max, bool *more)
+{
+    size_t count = 0, surplus;
+
+    gri_lock(&block_lock);
+    surplus = free_low > WARM_SLOTS ? free_low - WARM_SLOTS : 0;
+    for (; count < max && count < surplus; count++) {
+        out[count] = free_list;
+        free_list = free_list->queue_next;
+        free_count--;
+        free_low--;
+    }
+    if (count == surplus) /* else the rest is asked for next */
+        free_low = free_count;
+    *more = free_count > WARM_SLOTS;
+    gri_unlock(&block_lock);
+    return count;
+}
+
+void gri_registry_give_cold(struct gr_g **list, size_t count)
+{
+    gri_lock(&block_lock);
+    for (size_t i = 0; i < count; i++) {
+        list[i]->queue_next = free_cold;
+        free_cold = list[i];
+    }
+    gri_unlock(&block_lock);
 }
 
 uint64_t gri_registry_ended(void)

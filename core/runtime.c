@@ -127,5 +127,7 @@ int gr_start(const struct gr_options *options, char *err, size_t err_bytes)
     }
     if ((error = gri_threads_init(o->procs ? o->procs : default_procs(), err, err_bytes)))
         return error;
-    return gri_monitor_start(err, err_bytes);
+    if ((error = gri_monitor_start(err, err_bytes)))
+        return error;
+    return gri_scavenger_start(o->fold_after_ms, err, err_bytes);
 }

@@ -142,20 +142,11 @@ static void resume(struct gr_m *m, struct gr_g *g)
     m->ticks = now;
 }
 
-/* Makes the dequeued g RUNNING: false if somebody holds it, and it is PREEMPTED now. */
-static bool claim(struct gr_m *m, struct gr_g *g)
+/* RUNNABLE to RUNNING, or, held, to PREEMPTED: then false. */
+static bool enter_running(struct gr_g *g)
 {
-    uint64_t w;
+    uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
 
-    /* relaxed: only a hint for the monitor's next look. */
-    atomic_store_explicit(&m->slice_request, 0, memory_order_relaxed);
-    /*
-     * relaxed, both: a suspender poisons after it has read RUNNING, which the CAS below releases, so its poison
-     * comes after this store, and it reads this m or a later one (L1).
-     */
-    atomic_store_explicit(m->guard, g->guard_bound, memory_order_relaxed);
-    atomic_store_explicit(&g->m, m, memory_order_relaxed);
-    w = atomic_load_explicit(&g->word, memory_order_acquire);
     for (;;) {
         bool held = gri_word_holds(w) > 0;
 
@@ -166,6 +157,30 @@ static bool claim(struct gr_m *m, struct gr_g *g)
                 memory_order_acq_rel, memory_order_acquire))
             return !held;
     }
+}
+
+/* Makes the dequeued g RUNNING: false if somebody holds it, and it is PREEMPTED now. */
+static bool claim(struct gr_m *m, struct gr_g *g)
+{
+    bool rested, running;
+
+    /* relaxed: only a hint for the monitor's next look. */
+    atomic_store_explicit(&m->slice_request, 0, memory_order_relaxed);
+    /*
+     * relaxed, both: a suspender poisons after it has read RUNNING, which the CAS below releases, so its poison
+     * comes after this store, and it reads this m or a later one (L1).
+     */
+    atomic_store_explicit(m->guard, g->guard_bound, memory_order_relaxed);
+    atomic_store_explicit(&g->m, m, memory_order_relaxed);
+    /* relaxed, both: g is ours, and whoever gave us g had read the CAS that made it runnable. */
+    rested = atomic_load_explicit(&g->rested, memory_order_relaxed);
+    if (rested && atomic_load_explicit(&g->folded, memory_order_relaxed))
+        running = gri_unfold(g);
+    else
+        running = enter_running(g);
+    if (running && rested)
+        atomic_store_explicit(&g->rested, false, memory_order_relaxed);
+    return running;
 }
 
 void gri_go_on(struct gr_m *m)

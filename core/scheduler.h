@@ -24,6 +24,7 @@
 
 #include <pthread.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #define GRI_RUNQ_SLOTS  256u
@@ -68,6 +69,8 @@ struct gr_m {
     _Atomic(uint32_t) slice_request; /* set by the monitor, cleared by the owner */
     _Atomic(uint32_t) sema;          /* park: 1 = go on */
     _Atomic(struct gr_g *) curg;     /* written by the owner */
+    _Atomic(struct gr_g *)
+        committing; /* the g whose commit runs here: its stack is being read (fold.c) */
 
     /* The owner's. */
     _Alignas(GRI_CACHE_LINE) struct gr_p *p;
@@ -221,6 +224,11 @@ uint64_t gri_registry_last_id(void);
 void gri_registry_init(uint64_t max_goroutines);
 uint64_t gri_registry_max(void);
 
+/* Slots with stacks that nobody needed since the last call, off the free list: up to max of them in out; *more: others may follow. */
+size_t gri_registry_take_surplus(struct gr_g **out, size_t max, bool *more);
+/* Back, for use after all others: their pages are given back. */
+void gri_registry_give_cold(struct gr_g **list, size_t count);
+
 int gri_stack_init(enum gr_stack_guard guard, char *err, size_t err_bytes);
 /* usable_bytes 0: the default. 0 or -ENOMEM. */
 int gri_stack_alloc(struct gri_stack *stack, size_t usable_bytes);
@@ -262,6 +270,21 @@ static inline void gri_monitor_work(void)
 }
 /* It must look again within delay_ns. */
 void gri_monitor_poke(uint64_t delay_ns);
+
+/* ---- fold.c, scavenge.c --------------------------------------------------------------------------------- */
+
+/* The word was `word`, WAITING and unheld: g becomes COPYSTACK, and *range is what can be given back. False: not now. */
+bool gri_fold_begin(struct gr_g *g, uint64_t word, struct iovec *range);
+/* Its pages are gone: WAITING again, or RUNNABLE if it was woken meanwhile. */
+void gri_fold_end(struct gr_g *g);
+/* System stack; g is RUNNABLE, dequeued and folded, guard and g->m are set: RUNNING with its stack as it was, or, held, PREEMPTED and false. */
+bool gri_unfold(struct gr_g *g);
+void gri_fold_stats(uint64_t *folded, uint64_t *folds);
+
+int gri_scavenger_start(uint32_t fold_after_ms, char *err, size_t err_bytes);
+/* Something ran: some wait may become a long one. Called by the monitor. */
+extern _Atomic(uint32_t) gri_scavenger_dormant;
+void gri_scavenger_wake(void);
 
 /* ---- timer.c, poller.c --------------------------------------------------------------------------------- */
 
@@ -323,6 +346,7 @@ void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text
 struct gri_wait_view {
     struct gr_g *g;
     uint64_t word, id, address, since_ticks, deadline_ns;
+    enum gr_state state; /* WAITING also while its stack is being folded */
     enum gri_wait reason; /* NONE: it does not wait */
     bool cancelled;
 };

@@ -79,5 +79,6 @@ void gr_stats(struct gr_stats *stats)
     stats->suspend_timeouts = load(&gri_count_timeouts);
     stats->suspends_gone = load(&gri_count_gone);
     stats->resumes = load(&gri_count_resumes);
+    gri_fold_stats(&stats->folded, &stats->folds);
     gri_stack_stats(&stats->stack_bytes_mapped, &stats->stacks_unguarded);
 }

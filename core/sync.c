@@ -58,17 +58,18 @@ static void queue_remove(struct gr_wait_queue *queue, struct sync_waiter *w)
 static int queue_wait(struct gr_wait_queue *queue, enum gri_wait reason, const void *object,
                       int64_t timeout_ns, uint64_t pc)
 {
-    struct sync_waiter w = {0};
     struct gr_g *g = gri_self();
+    struct sync_waiter local, *w = GRI_WAIT_RECORD(g, struct sync_waiter, &local);
     uint64_t deadline = timeout_ns < 0 ? 0 : gr_now_ns() + (uint64_t)timeout_ns;
     int result;
 
-    queue_push(queue, &w);
+    w->waiter = (struct gri_waiter){0};
+    queue_push(queue, w);
     atomic_store_explicit(&g->pc_hint, pc, memory_order_relaxed);
-    result = gri_wait(&w.waiter, reason, object, deadline, gri_commit_unlock, queue_lock(queue));
+    result = gri_wait(&w->waiter, reason, object, deadline, gri_commit_unlock, queue_lock(queue));
     if (result == -ECANCELED || result == -ETIMEDOUT) {
         gri_lock(queue_lock(queue));
-        queue_remove(queue, &w);
+        queue_remove(queue, w);
         gri_unlock(queue_lock(queue));
     }
     return result;

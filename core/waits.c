@@ -67,14 +67,28 @@ void gri_waits_for_thread_lock(struct gr_g *g, enum gri_wait reason, const void 
     atomic_store_explicit(&g->wait_reason, reason, memory_order_relaxed);
 }
 
-void gri_wait_look(struct gr_g *g, uint64_t word, struct gri_wait_view *view)
+/*
+ * The state as far as waiting goes. One whose stack is being folded waits; one whose stack is being unfolded does not: its
+ * wait was over before. `rested` tells them apart (core.h); seen too early, the wait is missed by this look.
+ */
+static enum gr_state wait_state(const struct gr_g *g, uint64_t word)
 {
     enum gr_state state = gri_word_state(word);
+
+    return state == GR_COPYSTACK && !atomic_load_explicit(&g->rested, memory_order_relaxed)
+               ? GR_WAITING
+               : state;
+}
+
+void gri_wait_look(struct gr_g *g, uint64_t word, struct gri_wait_view *view)
+{
+    enum gr_state state = wait_state(g, word);
     bool waits = state == GR_WAITING || state == GR_SYSCALL;
 
     *view = (struct gri_wait_view){
         .g = g,
         .word = word,
+        .state = state,
         .id = load(&g->id),
         .address = waits ? load(&g->wait_address) : 0,
         .since_ticks = load(&g->wait_since_ticks),
@@ -92,7 +106,7 @@ bool gri_wait_same(const struct gri_wait_view *view)
     atomic_thread_fence(memory_order_acquire);
     now = atomic_load_explicit(&view->g->word, memory_order_acquire);
     return gri_word_generation(now) == gri_word_generation(view->word) &&
-           gri_word_state(now) == gri_word_state(view->word) &&
+           wait_state(view->g, now) == view->state &&
            load(&view->g->wait_since_ticks) == view->since_ticks;
 }
 

@@ -32,6 +32,7 @@ const char srv_usage[] =
     "  --drain-seconds N      how long SIGTERM waits for goroutines to end (10)\n"
     "  --async-preempt=on|off signals (on)\n"
     "  --time-slice-us N      microseconds (10000)\n"
+    "  --fold-after-ms N      a wait so long gives its stack memory back (1000); 0: never\n"
     "  --stack-guard=auto|mprotect|none, --unguarded-stacks (the same as none)\n"
     "  --nice=on|off          workers at nice +5 (on)\n"
     "  --version, --help\n";
@@ -63,6 +64,7 @@ static const struct option options[] = {
     {"drain-seconds", KIND_NUMBER, AT(drain_seconds), 0, 0, 86400},
     {"time-slice-us", KIND_NUMBER, AT(time_slice_us), 0, GR_TIME_SLICE_US_MIN,
      GR_TIME_SLICE_US_MAX},
+    {"fold-after-ms", KIND_NUMBER, AT(fold_after_ms), 0, 0, 86400000},
     {"async-preempt", KIND_SWITCH, AT(async_preempt), 0, 0, 0},
     {"nice", KIND_SWITCH, AT(nice), 0, 0, 0},
     {"stack-guard", KIND_STRING, AT(stack_guard), 0, 0, 0},
@@ -284,6 +286,7 @@ void srv_config_init(struct srv_config *config)
 {
     *config = (struct srv_config){.unix_mode = 0600,
                                   .drain_seconds = 10,
+                                  .fold_after_ms = 1000,
                                   .async_preempt = true,
                                   .nice = true,
                                   .stack_guard = strdup("auto")};
@@ -320,6 +323,7 @@ void srv_config_runtime(const struct srv_config *config, struct gr_options *opti
         .async_preempt_off = !config->async_preempt,
         .nice_off = !config->nice,
         .time_slice_us = (uint32_t)config->time_slice_us,
+        .fold_after_ms = config->fold_after_ms ? (uint32_t)config->fold_after_ms : GR_FOLD_NEVER,
         .max_goroutines = config->max_goroutines,
         .stack_guard = none                                           ? GR_GUARD_NONE
                        : strcmp(config->stack_guard, "mprotect") == 0 ? GR_GUARD_MPROTECT

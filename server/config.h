@@ -26,7 +26,7 @@ struct srv_config {
     size_t allow_host_count;
     bool allow_remote, no_auth;
     char *modules_dir, *state_dir, *token_file, *config_file;
-    uint64_t drain_seconds, procs, max_goroutines, time_slice_us;
+    uint64_t drain_seconds, procs, max_goroutines, time_slice_us, fold_after_ms;
     bool async_preempt, nice, unguarded_stacks;
     char *stack_guard;
     bool version, help;

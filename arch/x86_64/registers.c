@@ -40,6 +40,7 @@ enum {
 _Static_assert(REG_COUNT <= ARCH_REGS_MAX, "registers fit");
 
 const unsigned arch_reg_count = REG_COUNT;
+const unsigned arch_sp_reg = RSP;
 const unsigned arch_dwarf_regs = RIP + 1;
 
 const char *arch_reg_name(unsigned index)

@@ -19,7 +19,8 @@
  *
  * Invariants asserted: I1 a told and held g takes no step of its own; I2 registers are saved before anybody is told;
  * I3 in a queue at most once; I4 one owner; I5 a suspension is released once; I6 a stale generation changes nothing;
- * I7 holds and waiter list are empty at birth; I8 at the end nothing is held, queued or waiting.
+ * I7 holds and waiter list are empty at birth; I8 at the end nothing is held, queued or waiting; I9 a stack is not moved
+ * while the commit of its g's park still reads it.
  *
  * Not in here: spin is sequentially consistent (litmus.pml has the two store-buffer shapes); local queues, stealing and
  * spinning threads; wired and pinned goroutines; slice requests; refused signals.
@@ -77,6 +78,9 @@ bit  g2g;                                       /* lock: goroutine-to-goroutine 
 /* ghosts */
 byte inq[NG], owner[NG], nact[NG];
 bit  csched[NG], csys[NG], moving[NG];
+#ifdef FOLD
+byte cmt[NM];           /* m->committing: 1 + the g whose commit runs on this thread, which reads that g's stack */
+#endif
 
 /* -DFINE keeps steps apart that commute with everything (saving registers, reading g->m) */
 #ifdef FINE
@@ -362,10 +366,19 @@ yield:
     g = 0; goto sched;
 
 block:
+#ifdef FOLD
+    cmt[me] = g + 1;                        /* before the CAS: who sees WAITING sees it, or what came after */
+#endif
     ATOM {
     csched[g] = 1;
     d_step { st[g] = WAITING; owner[g]--; w = (h[g] > 0) } };
+#ifdef FOLD
+    d_step { assert(!moving[g] && !folded[g]);  /* I9: commit reads g's stack */
+             reg[g] = 1 };
+    cmt[me] = 0;
+#else
     reg[g] = 1;                             /* unlock the channel: from now on a waker finds g */
+#endif
     if :: w -> w = 0; TELL(g) :: else -> skip fi;
     g = 0; goto sched;
 
@@ -618,8 +631,15 @@ proctype Folder()
             if :: done -> w = 0 :: else -> st[0] = COPY; w = 1 fi };
         if
         :: w ->
-            moving[0] = 1;
-            d_step { moving[0] = 0; folded[0] = 1 };
+#ifndef M_FOLD_COMMIT
+            if :: cmt[gm[0]] == 1 -> goto leave :: else -> skip fi;
+#endif
+            if                      /* folded, or only the pages below SP given back, which hold nothing */
+            :: moving[0] = 1; d_step { moving[0] = 0; folded[0] = 1 }
+            :: skip
+            fi;
+leave:
+            skip;
             d_step { if :: st[0] == COPYW -> st[0] = RUNNABLE; e_q = 1 :: else -> st[0] = WAITING; e_q = 0 fi;
                      w = (h[0] > 0) };
             if :: e_q -> e_q = 0; ENQ(0) :: else -> skip fi;

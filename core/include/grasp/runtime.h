@@ -37,6 +37,8 @@ enum gr_stack_guard {
 #define GR_TIME_SLICE_US_MAX 10000000
 #define GR_HOLDS_MAX 4095 /* claims on one goroutine at a time */
 
+#define GR_FOLD_NEVER UINT32_MAX /* fold_after_ms: nothing is given back */
+
 struct gr_options {
     unsigned procs;          /* 0: min(affinity, ceil(cgroup quota)) */
     bool async_preempt_off;  /* no signals: cooperative stops only */
@@ -44,6 +46,7 @@ struct gr_options {
     uint32_t time_slice_us;  /* 0: 10,000 */
     uint64_t max_goroutines; /* 0: 10,000,000 */
     enum gr_stack_guard stack_guard;
+    uint32_t fold_after_ms;  /* a wait so long counts as long: unused stack memory goes back then. 0: 1,000 */
     const char *crash_dir; /* where crash reports go besides stderr; NULL: stderr alone; copied */
 };
 
@@ -102,6 +105,7 @@ struct gr_stats {
     uint64_t signals_sent, signals_resent;
     uint64_t suspends, suspend_timeouts, suspends_gone, resumes;
     uint64_t stack_bytes_mapped, stacks_unguarded;
+    uint64_t folded, folds; /* stacks folded now, and so far */
     uint64_t latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];
     uint64_t latency_sum_ns[GR_SAFEPOINTS];
 };

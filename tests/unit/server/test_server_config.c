@@ -60,6 +60,10 @@ static void the_runtime_gets_what_the_flags_say(void **state)
     assert_int_equal(options.stack_guard, GR_GUARD_NONE);
     assert_int_equal(options.time_slice_us, 500);
     assert_true(options.async_preempt_off);
+    assert_int_equal(options.fold_after_ms, 1000);
+    assert_int_equal(PARSE("--fold-after-ms", "0"), 0);
+    srv_config_runtime(&config, &options);
+    assert_int_equal(options.fold_after_ms, GR_FOLD_NEVER);
     assert_int_equal(PARSE("--stack-guard=mprotect"), 0);
     srv_config_runtime(&config, &options);
     assert_int_equal(options.stack_guard, GR_GUARD_MPROTECT);
