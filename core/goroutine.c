@@ -186,12 +186,13 @@ static int64_t bear(const struct birth *birth)
     if (parent && atomic_load_explicit(&parent->cancel, memory_order_relaxed) && !birth->entry)
         atomic_store_explicit(&g->cancel, 1, memory_order_relaxed);
     w = atomic_load_explicit(&g->word, memory_order_relaxed);
-    /* acq_rel; release: all of the above is seen by whoever runs, holds or walks it. */
+    /* Release: all of the above is seen by whoever runs, holds or walks it. seq_cst, before the load below. */
     while (!atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, GR_RUNNABLE),
-                                                  memory_order_acq_rel, memory_order_relaxed))
+                                                  memory_order_seq_cst, memory_order_relaxed))
         ;
-    if (g->is_root)
-        gri_event(GR_EVENT_CREATED, id, id, NULL);
+    /* seq_cst; pairs with gr_tell_births: we tell, or whoever lists after it sees us. */
+    if (g->is_root || atomic_load_explicit(&gri_births_told, memory_order_seq_cst))
+        gri_event(GR_EVENT_CREATED, id, atomic_load_explicit(&g->root, memory_order_relaxed), NULL);
     gri_enqueue(g, true);
     return (int64_t)id;
 }

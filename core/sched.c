@@ -94,8 +94,11 @@ static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     gri_registry_remove(g);
     do {
         next = gri_word_make(GR_DEAD, 0, gri_word_generation(w) + 1);
-        /* acq_rel; pairs with suspend's CAS: a hold is in `w`, or finds the new generation. */
-    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, next, memory_order_acq_rel,
+        /*
+         * Pairs with suspend's CAS: a hold is in `w`, or finds the new generation. seq_cst, before whatever the
+         * host loads in gri_event to learn whether anybody wants to hear of it.
+         */
+    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, next, memory_order_seq_cst,
                                                     memory_order_relaxed));
     if (gri_word_holds(w) > 0)
         gri_tell(g);

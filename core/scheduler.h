@@ -339,6 +339,7 @@ void gri_dead_each(gri_id_fn *fn, void *arg);
 bool gri_json_valid(const char *text, size_t bytes);
 const char *gri_wait_name(enum gri_wait reason);
 void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text);
+extern _Atomic(uint32_t) gri_births_told;
 
 /* ---- waits.c --------------------------------------------------------------------------------------------- */
 

@@ -15,6 +15,15 @@ void gr_on_event(gr_event_fn *fn, void *ctx)
     atomic_store_explicit(&event_fn, fn, memory_order_release);
 }
 
+_Atomic(uint32_t) gri_births_told;
+
+void gr_tell_births(bool on)
+{
+    /* seq_cst, and a fence before whatever the caller looks at; pairs with bear: told, or seen by the look. */
+    atomic_store_explicit(&gri_births_told, on, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
 void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text)
 {
     gr_event_fn *fn = atomic_load_explicit(&event_fn, memory_order_acquire);
