@@ -43,8 +43,12 @@ struct api *api_create(const struct api_host *host, const struct api_config *con
     api->copies = api_copies_create();
     if (!api->copies)
         goto fail_suspensions;
-    api_events_start(api);
+    if (api_events_init(api))
+        goto fail_copies;
+    api_watches_init(api);
     return api;
+fail_copies:
+    api_copies_destroy(api->copies);
 fail_suspensions:
     api_suspensions_fini(api);
 fail:
@@ -57,8 +61,8 @@ void api_destroy(struct api *api)
 {
     if (!api)
         return;
-    gr_on_event(NULL, NULL);
     api_suspensions_fini(api);
+    api_events_fini(api);
     api_copies_destroy(api->copies);
     api_timers_fini(&api->timers);
     for (size_t i = 0; i < api->note_count; i++) {
@@ -113,11 +117,10 @@ void api_timer_clear(struct api *api, struct api_timer *timer)
 void api_drain(struct api *api)
 {
     api->draining = true;
-    /* Each answers and leaves the list, so the loop ends. */
-    for (struct api_call *call = api->suspensions.pending; call;) {
-        struct api_call *next = api_suspend_next(call);
-        api_call_abandon(call);
-        call = next;
+    /* Each withdraws its requests and leaves the list, at once or when that is done. */
+    for (struct api_pending *pending = api->suspensions.pending, *next; pending; pending = next) {
+        next = pending->next;
+        api_call_abandon(pending->call);
     }
     api_suspensions_release_all(api);
     gr_cancel_all();
@@ -248,6 +251,10 @@ void api_call_pool(struct api_call *call, void (*work)(struct api_call *call))
 
 void api_call_pull(struct api_call *call)
 {
+    if (call->pull) {
+        call->pull(call);
+        return;
+    }
     api_buf_clear(&call->reply.body);
     api_call_pool(call, call->piece);
 }

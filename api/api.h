@@ -138,7 +138,15 @@ struct api_reply {
     bool more;                /* another piece comes after api_call_pull */
 };
 
-enum api_format { API_FORMAT_JSON, API_FORMAT_PRETTY, API_FORMAT_NDJSON, API_FORMAT_TEXT };
+enum api_format {
+    API_FORMAT_JSON,
+    API_FORMAT_PRETTY,
+    API_FORMAT_NDJSON,
+    API_FORMAT_TEXT,
+    API_FORMAT_SSE,    /* events alone */
+    API_FORMAT_FOLDED, /* saved snapshots alone */
+    API_FORMAT_CORE,   /* the same */
+};
 
 #define API_PRINCIPAL_BYTES 80
 
@@ -166,7 +174,10 @@ struct api_call {
     void (*cleanup)(struct api_call *call);     /* frees `state` */
     void (*work)(struct api_call *call);        /* what runs on the pool now */
     void (*piece)(struct api_call *call);       /* pool: fills the reply with the next piece */
+    void (*pull)(struct api_call *call);        /* loop, if not NULL: sees to the next piece */
     void *state;
+    uint64_t claim; /* the suspension that the answer tells of, 0: none */
+    void *shown;    /* suspension_json.c's, on its way to the pool */
     struct api_job job;
 };
 

@@ -23,6 +23,7 @@
 #include "events.h"
 #include "suspensions.h"
 #include "timers.h"
+#include "watch.h"
 
 /* ---- Routes ------------------------------------------------------------------------------------
  */
@@ -33,6 +34,7 @@ enum api_field_type {
     API_FIELD_STRING, /* min and max are bytes */
     API_FIELD_OBJECT,
     API_FIELD_ANY,
+    API_FIELD_IDS, /* an array of ids; min and max are their number */
 };
 
 /* A body field or a query parameter. */
@@ -49,6 +51,8 @@ enum api_route_flag {
     API_ROUTE_RELEASE = 4, /* a mutation that is served while draining */
     API_ROUTE_LIST = 8,    /* takes limit and cursor; NDJSON streams */
     API_ROUTE_PLAIN = 16,  /* not under /v1: no format, its own type, unknown parameters ignored */
+    API_ROUTE_EVENTS = 32, /* Server-Sent Events, unless another format is asked for */
+    API_ROUTE_SAVED = 64,  /* has the formats folded and core */
 };
 
 typedef void api_handler(struct api_call *call);
@@ -88,8 +92,7 @@ struct api {
     struct api_suspensions suspensions;
     struct api_watches watches;
     struct api_copies *copies;
-    _Atomic(uint64_t)
-        seq; /* the last event; relaxed: a number to show, ordered by the events' own posts */
+    struct api_events events;
     pthread_mutex_t notes_lock; /* guards notes */
     struct api_module_note {
         char *name, *path, *error;
@@ -126,6 +129,8 @@ void api_problem_goroutine(struct api_call *call, int err, uint64_t id);
 /* 504 with what stood in the way. Pool thread: naming the pc takes the inspector's lock. */
 void api_problem_timeout(struct api_call *call, const struct gr_hold *hold);
 void api_reply_text(struct api_call *call, int status, const char *type, const char *text);
+/* The content type of a format. */
+const char *api_format_type(enum api_format format);
 /* Appends one value in a format. */
 void api_render(struct api_buf *out, const json_t *value, enum api_format format,
                 api_text_fn *text);
@@ -220,5 +225,6 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,
     api_handle_suspension_delete, api_handle_deadlocks;
 api_handler api_handle_pprof_index, api_handle_pprof_goroutine;
+api_handler api_handle_suspend_group, api_handle_events;
 
 #endif

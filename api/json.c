@@ -188,6 +188,24 @@ static bool check_uint(struct api_call *call, const struct api_field *field, con
     return false;
 }
 
+static bool check_ids(struct api_call *call, const struct api_field *field, const json_t *value)
+{
+    size_t i, size = json_array_size(value);
+    json_t *item;
+    bool valid = json_is_array(value) && size >= field->min && size <= field->max;
+    if (valid)
+        json_array_foreach((json_t *)value, i, item) valid =
+            valid && json_is_integer(item) && json_integer_value(item) >= 1 &&
+            json_integer_value(item) <= (json_int_t)API_ID_MAX;
+    if (valid)
+        return true;
+    api_problem(call, 400, API_CODE_BAD_REQUEST,
+                "field %s must be an array of %" PRIu64 " to %" PRIu64
+                " ids, which are integers from 1 to 9007199254740991",
+                field->name, field->min, field->max);
+    return false;
+}
+
 static bool check_field(struct api_call *call, const struct api_field *field, const json_t *value)
 {
     switch (field->type) {
@@ -213,6 +231,8 @@ static bool check_field(struct api_call *call, const struct api_field *field, co
         return false;
     case API_FIELD_ANY:
         return true;
+    case API_FIELD_IDS:
+        return check_ids(call, field, value);
     }
     return false;
 }

@@ -274,9 +274,10 @@ void api_handle_module_load(struct api_call *call)
         return;
     }
     note_forget(call->api, name);
-    api_event(call->api);
-    if (err == 0)
+    if (err == 0) {
+        api_event_module(call->api, name, "loaded");
         api_buf_printf(&call->reply.headers, "Location: /v1/modules/%s\r\n", name);
+    }
     api_reply_json(call, err == 0 ? 201 : 200, find_module(call->api, name));
 }
 

@@ -85,15 +85,29 @@ void api_render(struct api_buf *out, const json_t *value, enum api_format format
     case API_FORMAT_TEXT:
         (text ? text : api_text_lines)(out, value);
         return; /* text ends its own lines */
+    case API_FORMAT_SSE:
+    case API_FORMAT_FOLDED:
+    case API_FORMAT_CORE:
+        return; /* made by their routes */
     }
     api_buf_str(out, "\n");
 }
 
-static const char *type_of(enum api_format format)
+const char *api_format_type(enum api_format format)
 {
-    return format == API_FORMAT_TEXT     ? API_TYPE_TEXT
-           : format == API_FORMAT_NDJSON ? API_TYPE_NDJSON
-                                         : API_TYPE_JSON;
+    switch (format) {
+    case API_FORMAT_TEXT:
+    case API_FORMAT_FOLDED:
+        return API_TYPE_TEXT;
+    case API_FORMAT_NDJSON:
+        return API_TYPE_NDJSON;
+    case API_FORMAT_SSE:
+        return API_TYPE_EVENTS;
+    case API_FORMAT_CORE:
+        return "application/x-core";
+    default:
+        return API_TYPE_JSON;
+    }
 }
 
 void api_reply_json(struct api_call *call, int status, json_t *value)
@@ -103,7 +117,7 @@ void api_reply_json(struct api_call *call, int status, json_t *value)
         return;
     }
     call->reply.status = status;
-    call->reply.content_type = type_of(call->format);
+    call->reply.content_type = api_format_type(call->format);
     api_render(&call->reply.body, value, call->format, call->route->text);
     json_decref(value);
     if (call->reply.body.failed)
@@ -196,11 +210,15 @@ void api_problem_goroutine(struct api_call *call, int err, uint64_t id)
 static const struct {
     const char *name, *type;
     enum api_format format;
+    unsigned flag; /* only of routes that have it; 0: of all */
 } formats[] = {
-    {"json", "application/json", API_FORMAT_JSON},
-    {"pretty", "application/json", API_FORMAT_PRETTY},
-    {"ndjson", "application/x-ndjson", API_FORMAT_NDJSON},
-    {"text", "text/plain", API_FORMAT_TEXT},
+    {"sse", "text/event-stream", API_FORMAT_SSE, API_ROUTE_EVENTS},
+    {"json", "application/json", API_FORMAT_JSON, 0},
+    {"pretty", "application/json", API_FORMAT_PRETTY, 0},
+    {"ndjson", "application/x-ndjson", API_FORMAT_NDJSON, 0},
+    {"text", "text/plain", API_FORMAT_TEXT, 0},
+    {"folded", "text/plain", API_FORMAT_FOLDED, API_ROUTE_SAVED},
+    {"core", "application/x-core", API_FORMAT_CORE, API_ROUTE_SAVED},
 };
 #define FORMATS (sizeof formats / sizeof formats[0])
 
@@ -250,20 +268,28 @@ static int accept_quality(const char *accept, const char *type)
     return quality;
 }
 
+static bool has_format(const struct api_route *route, size_t i)
+{
+    return (route->flags & formats[i].flag) == formats[i].flag;
+}
+
 bool api_format_choose(struct api_call *call)
 {
-    call->format = API_FORMAT_JSON;
+    call->format = call->route->flags & API_ROUTE_EVENTS ? API_FORMAT_SSE : API_FORMAT_JSON;
     if (call->route->flags & API_ROUTE_PLAIN)
         return true;
     const char *name = api_param(call, "format");
     if (name) {
         for (size_t i = 0; i < FORMATS; i++)
-            if (strcmp(formats[i].name, name) == 0) {
+            if (strcmp(formats[i].name, name) == 0 && has_format(call->route, i)) {
                 call->format = formats[i].format;
                 return true;
             }
         api_problem(call, 400, API_CODE_BAD_REQUEST,
-                    "parameter format must be one of json, pretty, ndjson and text");
+                    "parameter format must be one of json, pretty, ndjson and text%s",
+                    call->route->flags & API_ROUTE_SAVED    ? ", folded and core"
+                    : call->route->flags & API_ROUTE_EVENTS ? ", or sse"
+                                                            : "");
         return false;
     }
     const char *accept = api_request_header(&call->request, "accept");
@@ -271,7 +297,7 @@ bool api_format_choose(struct api_call *call)
         return true;
     int best = 0;
     for (size_t i = 0; i < FORMATS; i++) {
-        int quality = accept_quality(accept, formats[i].type);
+        int quality = has_format(call->route, i) ? accept_quality(accept, formats[i].type) : 0;
         if (quality > best) {
             best = quality;
             call->format = formats[i].format;

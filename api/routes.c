@@ -52,6 +52,15 @@ static const struct api_field log_params[] = {UINT("from", 0, API_ID_MAX), END};
 static const struct api_field suspend_fields[] = {
     UINT("lease_ms", API_LEASE_MS_MIN, API_LEASE_MS_MAX), UINT("timeout_ms", 0, API_TIMEOUT_MS_MAX),
     STRING("owner", API_NOTE_BYTES_MAX), STRING("reason", API_NOTE_BYTES_MAX), END};
+/* What names a set of goroutines; api_selection_read sees to it that it is one. */
+#define SELECTION                                                                                  \
+    {"ids", API_FIELD_IDS, 1, API_IDS_MAX, false}, STRING("selector", API_URI_BYTES_MAX),          \
+        STRING("module", GR_NAME_MAX), UINT("root", 1, API_ID_MAX), BOOL("all"),                   \
+        {"except", API_FIELD_IDS, 0, API_IDS_MAX, false}, STRING("require", 3),                    \
+        UINT("timeout_ms", 0, API_TIMEOUT_MS_MAX)
+static const struct api_field suspend_group_fields[] = {
+    SELECTION, UINT("lease_ms", API_LEASE_MS_MIN, API_LEASE_MS_MAX),
+    STRING("owner", API_NOTE_BYTES_MAX), STRING("reason", API_NOTE_BYTES_MAX), END};
 static const struct api_field resume_fields[] = {UINT("suspension", 1, API_ID_MAX), BOOL("all"),
                                                  END};
 static const struct api_field snapshot_params[] = {UINT("bytes", 0, API_SNAPSHOT_BYTES_MAX),
@@ -63,6 +72,7 @@ static const struct api_field pprof_goroutine_params[] = {STRING("debug", 0),
                                                           STRING("entry", 0),
                                                           UINT("root", 1, API_ID_MAX),
                                                           END};
+static const struct api_field events_params[] = {STRING("types", 0), STRING("selector", 0), END};
 static const struct api_field lease_fields[] = {
     {"lease_ms", API_FIELD_UINT, API_LEASE_MS_MIN, API_LEASE_MS_MAX, true}, END};
 
@@ -107,11 +117,14 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL, NULL, NULL, api_text_deadlocks},
     {"GET", "/v1/suspensions", api_handle_suspensions, READ, LIST, NULL, NULL,
      api_text_suspensions},
+    {"POST", "/v1/suspensions", api_handle_suspend_group, CONTROL, 0, NULL, suspend_group_fields,
+     NULL},
     {"GET", "/v1/suspensions/{id}", api_handle_suspension, READ, 0, NULL, NULL, NULL},
     {"PATCH", "/v1/suspensions/{id}", api_handle_suspension_patch, CONTROL, 0, NULL, lease_fields,
      NULL},
     {"DELETE", "/v1/suspensions/{id}", api_handle_suspension_delete, CONTROL, RELEASE, NULL, NULL,
      NULL},
+    {"GET", "/v1/events", api_handle_events, READ, API_ROUTE_EVENTS, events_params, NULL, NULL},
 };
 const size_t api_route_count = sizeof api_routes / sizeof api_routes[0];
 _Static_assert(sizeof api_routes / sizeof api_routes[0] <= API_ROUTES_MAX, "a counter a route");

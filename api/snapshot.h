@@ -23,7 +23,4 @@ void api_copies_destroy(struct api_copies *copies);
 struct gr_copy *api_copy_take(struct api_copies *copies);
 void api_copy_give(struct api_copies *copies, struct gr_copy *copy);
 
-/* The suspend that waits after this one in the list of the pending; for the drain. */
-struct api_call *api_suspend_next(struct api_call *call);
-
 #endif

@@ -25,40 +25,8 @@
 struct suspend {
     struct api_suspension *suspension; /* NULL once it is in the table */
     uint64_t id;                       /* of the suspension in the table */
-    struct api_call *next, **link;     /* the list of the pending */
+    struct api_pending pending;
 };
-
-static void pending_add(struct api_call *call)
-{
-    struct suspend *suspend = call->state;
-    struct api_call **head = &call->api->suspensions.pending;
-    suspend->next = *head;
-    suspend->link = head;
-    if (suspend->next)
-        ((struct suspend *)suspend->next->state)->link = &suspend->next;
-    *head = call;
-}
-
-static void pending_remove(struct api_call *call)
-{
-    struct suspend *suspend = call->state;
-    if (!suspend->link)
-        return;
-    *suspend->link = suspend->next;
-    if (suspend->next)
-        ((struct suspend *)suspend->next->state)->link = suspend->link;
-    suspend->link = NULL;
-}
-
-struct api_call *api_suspend_next(struct api_call *call)
-{
-    return ((struct suspend *)call->state)->next;
-}
-
-static void suspend_free(struct api_call *call)
-{
-    free(call->state);
-}
 
 /* I2: nobody learned that it holds, so it must not. */
 static void suspend_undelivered(struct api_call *call)
@@ -68,21 +36,18 @@ static void suspend_undelivered(struct api_call *call)
     struct api_suspension *suspension =
         suspend->id ? api_suspension_find(call->api, suspend->id, &how) : NULL;
     if (suspension)
-        api_suspension_release(suspension, API_SUSPENSION_RELEASED);
+        api_suspension_release(suspension, API_SUSPENSION_RELEASED, NULL);
+}
+
+static void suspend_free(struct api_call *call)
+{
+    if (call->reply.status != 200)
+        suspend_undelivered(call); /* the answer could not even be made */
+    free(call->state);
 }
 
 /* ---- Why it did not stop
  * ------------------------------------------------------------------------- */
-
-static json_t *refused_json(const struct gr_hold *hold)
-{
-    json_t *refused = json_object();
-    for (unsigned i = 0; i < GR_REFUSALS; i++)
-        if (hold->refused[i])
-            json_object_set_new(refused, gr_refusal_name((enum gr_refusal)i),
-                                api_json_uint(hold->refused[i]));
-    return refused;
-}
 
 void api_problem_timeout(struct api_call *call, const struct gr_hold *hold)
 {
@@ -92,8 +57,8 @@ void api_problem_timeout(struct api_call *call, const struct gr_hold *hold)
     json_t *members =
         json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "goroutine", api_json_uint(call->id), "pc",
                   api_json_address(hold->pc), "function", api_json_string(frame.function), "module",
-                  api_json_string(frame.module), "refused", refused_json(hold), "attempts",
-                  api_json_uint(hold->attempts));
+                  api_json_string(frame.module), "refused", api_refused_json(hold->refused),
+                  "attempts", api_json_uint(hold->attempts));
     api_problem_with(call, 504, API_CODE_SUSPEND_TIMEOUT, members,
                      "goroutine %" PRIu64 " reached no safe-point in time; the request was "
                      "withdrawn. \"refused\" says why it could not be stopped where it was",
@@ -104,7 +69,7 @@ void api_problem_timeout(struct api_call *call, const struct gr_hold *hold)
 static void reply_timeout(struct api_call *call)
 {
     struct suspend *suspend = call->state;
-    api_problem_timeout(call, &suspend->suspension->member[0].hold);
+    api_problem_timeout(call, &suspend->suspension->members->hold);
     api_suspension_destroy(suspend->suspension);
     suspend->suspension = NULL;
 }
@@ -149,23 +114,20 @@ static void reply_stopped(struct api_call *call)
     struct suspend *suspend = call->state;
     struct api_suspension *suspension = suspend->suspension;
     if (call->abandoned || call->api->draining) {
-        gr_hold_end(&suspension->member[0].hold);
+        gr_hold_end(&suspension->members->hold);
         reply_given_up(call);
         return;
     }
     if (api_suspension_enter(suspension)) {
-        gr_hold_end(&suspension->member[0].hold);
+        gr_hold_end(&suspension->members->hold);
         reply_failed(call, -ENOMEM);
         return;
     }
     suspend->suspension = NULL;
-    suspend->id = suspension->id;
+    suspend->id = call->claim = suspension->id;
     suspension->call = NULL;
     call->undelivered = suspend_undelivered;
-    api_reply_json(call, 200, api_suspension_json(suspension, true));
-    if (call->reply.status != 200)
-        suspend_undelivered(call);
-    api_call_done(call);
+    api_suspension_reply(call, 200, suspension);
 }
 
 /* Loop: the runtime has told how the request ended. */
@@ -173,10 +135,11 @@ static void told(struct api_task *task)
 {
     struct api_suspension *suspension =
         (struct api_suspension *)((char *)task - offsetof(struct api_suspension, task));
-    struct gr_hold *hold = &suspension->member[0].hold;
+    struct gr_hold *hold = &suspension->members->hold;
     struct api_call *call = suspension->call;
+    struct suspend *suspend = call->state;
     call->abandon = NULL;
-    pending_remove(call);
+    api_pending_remove(&suspend->pending);
     /* acquire; pairs with the teller's release: the hold's fields are complete. */
     switch (atomic_load_explicit(&hold->state, memory_order_acquire)) {
     case GR_HOLD_STOPPED:
@@ -204,9 +167,9 @@ static void suspend_abandoned(struct api_call *call)
 {
     struct suspend *suspend = call->state;
     /* False: it was told already, and the task that is under way will give it back (I1). */
-    if (!gr_hold_cancel(&suspend->suspension->member[0].hold))
+    if (!gr_hold_cancel(&suspend->suspension->members->hold))
         return;
-    pending_remove(call);
+    api_pending_remove(&suspend->pending);
     reply_given_up(call);
 }
 
@@ -225,11 +188,11 @@ void api_handle_suspend(struct api_call *call)
     suspension->task.run = told;
     call->state = suspend;
     call->cleanup = suspend_free;
-    struct gr_hold *hold = &suspension->member[0].hold;
+    struct gr_hold *hold = &suspension->members->hold;
     int result = gr_hold_start(hold, call->id, timeout_ns, on_hold, suspension);
     if (result == GR_HOLD_PENDING) {
         call->abandon = suspend_abandoned;
-        pending_add(call);
+        api_pending_add(call->api, &suspend->pending, call);
     } else if (result == GR_HOLD_STOPPED) {
         /* 0 if it stood still when asked; else it stopped by itself within the short watch. */
         if (hold->stopped_ns > hold->asked_ns)
@@ -284,26 +247,33 @@ static bool alive(struct api_call *call)
     return !err;
 }
 
-static bool resume_one(struct api_call *call, uint64_t id)
+/* The claim of suspension `id` on the goroutine of the call; a problem and NULL if it has none. */
+static struct api_member *find_claim(struct api_call *call, uint64_t id)
 {
     enum api_suspension_end how;
     struct api_suspension *suspension = api_suspension_find(call->api, id, &how);
-    if (!suspension && how == API_SUSPENSION_EXPIRED) {
+    struct api_member *member = api_member_first(call->api, call->id);
+    while (member && member->suspension->id != id)
+        member = api_member_next(member);
+    if (member)
+        return member;
+    if (!suspension && how == API_SUSPENSION_EXPIRED)
         api_problem(call, 410, API_CODE_LEASE_EXPIRED,
                     "the lease of suspension %" PRIu64 " ran out; it was released then", id);
-        return false;
-    }
-    if (!suspension && how == API_SUSPENSION_UNKNOWN) {
+    else if (!suspension && how == API_SUSPENSION_UNKNOWN)
         api_problem(call, 404, API_CODE_NOT_FOUND, "there is no suspension %" PRIu64, id);
-        return false;
-    }
-    if (!suspension || suspension->member[0].hold.id != call->id) {
-        not_suspended(call, suspension ? "that suspension holds another goroutine"
+    else
+        not_suspended(call, suspension ? "that suspension does not hold this goroutine"
                                        : "that suspension was released already");
-        return false;
-    }
-    api_suspension_release(suspension, API_SUSPENSION_RELEASED);
-    return true;
+    return NULL;
+}
+
+static bool resume_one(struct api_call *call, uint64_t id)
+{
+    struct api_member *member = find_claim(call, id);
+    if (member)
+        api_member_release(member);
+    return member != NULL;
 }
 
 static bool resume_all(struct api_call *call)
@@ -313,7 +283,7 @@ static bool resume_all(struct api_call *call)
         not_suspended(call, "nobody holds this goroutine");
     bool any = member != NULL;
     while (member) { /* each turn takes one away */
-        api_suspension_release(member->suspension, API_SUSPENSION_RELEASED);
+        api_member_release(member);
         member = api_member_first(call->api, call->id);
     }
     return any;
@@ -326,7 +296,7 @@ static bool resume_newest(struct api_call *call)
     while (member && strcmp(member->suspension->principal, call->principal))
         member = api_member_next(member);
     if (member)
-        api_suspension_release(member->suspension, API_SUSPENSION_RELEASED);
+        api_member_release(member);
     else
         not_suspended(call, others
                                 ? "you hold nothing of this goroutine, but others do: name one of "

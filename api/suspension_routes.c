@@ -54,8 +54,9 @@ void api_handle_suspension(struct api_call *call)
 {
     struct api_suspension *suspension = find(call);
     if (suspension)
-        api_reply_json(call, 200, api_suspension_json(suspension, true));
-    api_call_done(call);
+        api_suspension_reply(call, 200, suspension);
+    else
+        api_call_done(call);
 }
 
 void api_handle_suspension_patch(struct api_call *call)
@@ -63,18 +64,21 @@ void api_handle_suspension_patch(struct api_call *call)
     struct api_suspension *suspension = find(call);
     if (suspension) {
         api_suspension_lease(suspension, gr_now_ns(), api_body_uint(call, "lease_ms", 0));
-        api_reply_json(call, 200, api_suspension_json(suspension, true));
+        api_suspension_reply(call, 200, suspension);
+    } else {
+        api_call_done(call);
     }
-    api_call_done(call);
 }
 
 void api_handle_suspension_delete(struct api_call *call)
 {
     enum api_suspension_end how = API_SUSPENSION_RELEASED;
     struct api_suspension *suspension = api_suspension_find(call->api, call->id, &how);
-    if (suspension)
-        api_suspension_release(suspension, API_SUSPENSION_RELEASED);
-    if (suspension || how == API_SUSPENSION_RELEASED)
+    if (suspension) {
+        api_suspension_release(suspension, API_SUSPENSION_RELEASED, call);
+        return;
+    }
+    if (how == API_SUSPENSION_RELEASED)
         call->reply.status = 204;
     else
         find(call);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GO_CHUNK 512 /* members that are let go in one turn of the loop: well under a millisecond */
+
 static struct api_member **bucket_of(struct api *api, uint64_t goroutine)
 {
     return &api->suspensions.bucket[goroutine % API_SUSPENSION_BUCKETS];
@@ -26,6 +28,7 @@ int api_suspensions_init(struct api *api)
 void api_suspensions_fini(struct api *api)
 {
     struct api_suspensions *table = &api->suspensions;
+    table->closing = true;
     api_suspensions_release_all(api);
     pthread_mutex_destroy(&table->lock);
     free(table->items);
@@ -41,7 +44,7 @@ static void expire(struct api_timer *timer)
         (struct api_suspension *)((char *)timer - offsetof(struct api_suspension, timer));
     /* Relaxed: a number to show. */
     atomic_fetch_add_explicit(&suspension->api->leases_expired, 1, memory_order_relaxed);
-    api_suspension_release(suspension, API_SUSPENSION_EXPIRED);
+    api_suspension_release(suspension, API_SUSPENSION_EXPIRED, NULL);
 }
 
 static bool copy_note(const struct api_call *call, const char *name, char *out)
@@ -52,9 +55,20 @@ static bool copy_note(const struct api_call *call, const char *name, char *out)
     return text != NULL;
 }
 
+static void adopt(struct api_suspension *s, struct api_member *members, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        members[i].suspension = s;
+        *s->members_last = &members[i];
+        s->members_last = &members[i].sibling;
+    }
+}
+
 struct api_suspension *api_suspension_create(struct api_call *call, size_t count)
 {
-    struct api_suspension *s = calloc(1, sizeof *s + count * sizeof s->member[0]);
+    /* The members behind it, in the same allocation. */
+    _Static_assert(sizeof(struct api_suspension) % _Alignof(struct api_member) == 0, "aligned");
+    struct api_suspension *s = calloc(1, sizeof *s + count * sizeof(struct api_member));
     if (!s)
         return NULL;
     s->api = call->api;
@@ -64,15 +78,35 @@ struct api_suspension *api_suspension_create(struct api_call *call, size_t count
     s->has_owner = copy_note(call, "owner", s->owner);
     s->has_reason = copy_note(call, "reason", s->reason);
     memcpy(s->principal, call->principal, sizeof s->principal);
+    s->members_last = &s->members;
+    adopt(s, (struct api_member *)(s + 1), count);
     s->count = count;
-    for (size_t i = 0; i < count; i++)
-        s->member[i].suspension = s;
     return s;
 }
 
-void api_suspension_destroy(struct api_suspension *suspension)
+struct api_member *api_suspension_extend(struct api_suspension *s, size_t count)
 {
-    free(suspension);
+    struct api_block *block = calloc(1, sizeof *block + count * sizeof block->member[0]);
+    if (!block)
+        return NULL;
+    block->count = count;
+    block->next = s->blocks;
+    s->blocks = block;
+    adopt(s, block->member, count);
+    s->count += count;
+    return block->member;
+}
+
+void api_suspension_destroy(struct api_suspension *s)
+{
+    struct api_block *next;
+    for (struct api_block *block = s ? s->blocks : NULL; block; block = next) {
+        next = block->next;
+        free(block);
+    }
+    if (s)
+        free(s->failed);
+    free(s);
 }
 
 void api_suspension_lease(struct api_suspension *suspension, uint64_t from_ns, uint64_t lease_ms)
@@ -114,12 +148,33 @@ static int grow(struct api_suspensions *table)
     return items ? 0 : -ENOMEM;
 }
 
+static void link_member(struct api *api, struct api_member *member)
+{
+    struct api_member **head = bucket_of(api, member->hold.id);
+    member->next = *head;
+    member->link = head;
+    if (member->next)
+        member->next->link = &member->next;
+    *head = member;
+}
+
+/* Nothing happens to one that is not linked. */
+static void unlink_member(struct api_member *member)
+{
+    if (!member->link)
+        return;
+    *member->link = member->next;
+    if (member->next)
+        member->next->link = member->link;
+    member->link = NULL;
+}
+
 int api_suspension_enter(struct api_suspension *s)
 {
     struct api_suspensions *table = &s->api->suspensions;
     uint64_t first = UINT64_MAX, last = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        uint64_t stopped = s->member[i].hold.stopped_ns;
+    for (struct api_member *m = s->members; m; m = m->sibling) {
+        uint64_t stopped = m->hold.stopped_ns;
         first = stopped < first ? stopped : first;
         last = stopped > last ? stopped : last;
     }
@@ -132,50 +187,126 @@ int api_suspension_enter(struct api_suspension *s)
     pthread_mutex_lock(&table->lock);
     s->id = table->next_id++;
     table->items[table->count++] = s; /* I1: the newest id is the largest */
-    for (size_t i = 0; i < s->count; i++) {
-        struct api_member **head = bucket_of(s->api, s->member[i].hold.id);
-        s->member[i].next = *head;
-        *head = &s->member[i];
-    }
+    for (struct api_member *m = s->members; m; m = m->sibling)
+        link_member(s->api, m);
     pthread_mutex_unlock(&table->lock);
-    api_event(s->api);
+    api_event_suspended(s);
     return 0;
 }
 
-static void unlink_member(struct api *api, struct api_member *member)
+/* ---- Letting go
+ * ---------------------------------------------------------------------------------- */
+
+/* The next chunk; true: that was the last. */
+static bool go_on(struct api_suspension *s)
 {
-    struct api_member **at = bucket_of(api, member->hold.id);
-    while (*at != member)
-        at = &(*at)->next;
-    *at = member->next;
+    struct api_suspensions *table = &s->api->suspensions;
+    struct api_member *begin = s->next_to_go, *m = begin;
+    size_t chunk = table->closing ? SIZE_MAX : GO_CHUNK;
+    pthread_mutex_lock(&table->lock);
+    for (size_t i = 0; i < chunk && m; i++, m = m->sibling)
+        unlink_member(m);
+    pthread_mutex_unlock(&table->lock);
+    for (s->next_to_go = m; begin != m; begin = begin->sibling)
+        gr_hold_end(&begin->hold); /* does nothing to one that left already */
+    return !m;
 }
 
-void api_suspension_release(struct api_suspension *s, enum api_suspension_end how)
+static void run_chunk(struct api_task *task)
 {
-    struct api *api = s->api;
-    struct api_suspensions *table = &api->suspensions;
-    api_timer_clear(api, &s->timer);
+    struct api_suspension *s =
+        (struct api_suspension *)((char *)task - offsetof(struct api_suspension, task));
+    if (go_on(s))
+        s->gone(s);
+    else
+        s->api->host.post(s->api->host.ctx, &s->task);
+}
+
+void api_suspension_let_go(struct api_suspension *s, void (*gone)(struct api_suspension *s))
+{
+    s->leaving = true;
+    s->next_to_go = s->members;
+    s->gone = gone;
+    s->task.run = run_chunk;
+    run_chunk(&s->task);
+}
+
+static void released(struct api_suspension *s)
+{
+    struct api_call *call = s->call;
+    api_event_released(s, NULL);
+    api_suspension_destroy(s);
+    if (!call)
+        return;
+    call->reply.status = 204;
+    api_call_done(call);
+}
+
+void api_suspension_release(struct api_suspension *s, enum api_suspension_end how,
+                            struct api_call *call)
+{
+    struct api_suspensions *table = &s->api->suspensions;
+    api_timer_clear(s->api, &s->timer);
     pthread_mutex_lock(&table->lock);
     size_t at = position_of(table, s->id);
     table->count--;
     memmove(&table->items[at], &table->items[at + 1], (table->count - at) * sizeof table->items[0]);
-    for (size_t i = 0; i < s->count; i++)
-        unlink_member(api, &s->member[i]);
     pthread_mutex_unlock(&table->lock);
     table->ended[table->ended_next] = (struct api_remembered){s->id, how};
     table->ended_next = (table->ended_next + 1) % API_SUSPENSIONS_REMEMBERED;
-    for (size_t i = 0; i < s->count; i++)
-        gr_hold_end(&s->member[i].hold);
-    api_event(api);
-    api_suspension_destroy(s);
+    s->how = how;
+    s->call = call;
+    api_suspension_let_go(s, released);
+}
+
+void api_member_release(struct api_member *member)
+{
+    struct api_suspension *s = member->suspension;
+    struct api_suspensions *table = &s->api->suspensions;
+    if (s->count == 1) {
+        api_suspension_release(s, API_SUSPENSION_RELEASED, NULL);
+        return;
+    }
+    pthread_mutex_lock(&table->lock);
+    unlink_member(member);
+    s->count--;
+    pthread_mutex_unlock(&table->lock);
+    gr_hold_end(&member->hold);
+    api_event_released(s, member);
 }
 
 void api_suspensions_release_all(struct api *api)
 {
     while (api->suspensions.count) /* each turn takes one away */
         api_suspension_release(api->suspensions.items[api->suspensions.count - 1],
-                               API_SUSPENSION_RELEASED);
+                               API_SUSPENSION_RELEASED, NULL);
 }
+
+/* ---- Calls that wait
+ * ----------------------------------------------------------------------------- */
+
+void api_pending_add(struct api *api, struct api_pending *pending, struct api_call *call)
+{
+    pending->call = call;
+    pending->next = api->suspensions.pending;
+    pending->link = &api->suspensions.pending;
+    if (pending->next)
+        pending->next->link = &pending->next;
+    api->suspensions.pending = pending;
+}
+
+void api_pending_remove(struct api_pending *pending)
+{
+    if (!pending->link)
+        return;
+    *pending->link = pending->next;
+    if (pending->next)
+        pending->next->link = pending->link;
+    pending->link = NULL;
+}
+
+/* ---- Finding
+ * ------------------------------------------------------------------------------------- */
 
 struct api_suspension *api_suspension_find(struct api *api, uint64_t id,
                                            enum api_suspension_end *how)
@@ -193,7 +324,7 @@ struct api_suspension *api_suspension_find(struct api *api, uint64_t id,
 
 static struct api_member *same_goroutine(struct api_member *member, uint64_t goroutine)
 {
-    while (member && member->hold.id != goroutine)
+    while (member && (member->hold.id != goroutine || member->suspension->leaving))
         member = member->next;
     return member;
 }
@@ -247,45 +378,6 @@ uint64_t api_suspension_next(struct api *api, uint64_t after, json_t **out)
     pthread_mutex_unlock(&table->lock);
     if (!found)
         return 0;
-    *out = api_suspension_json(&copy, false);
+    *out = api_suspension_brief(&copy);
     return copy.id;
-}
-
-/* ---- JSON
- * ---------------------------------------------------------------------------------------- */
-
-static void add_members(json_t *value, const struct api_suspension *s)
-{
-    json_t *held = json_array();
-    for (size_t i = 0; i < s->count; i++)
-        json_array_append_new(held, api_json_uint(s->member[i].hold.id));
-    json_object_set_new(value, "held", held);
-    json_object_set_new(value, "failed", json_array());
-    if (s->count != 1)
-        return;
-    const struct gr_hold *hold = &s->member[0].hold;
-    json_object_set_new(value, "goroutine", api_json_uint(hold->id));
-    json_object_set_new(value, "safepoint", json_string(gr_safepoint_name(hold->safepoint)));
-    json_object_set_new(value, "state", json_string(gr_state_name(hold->stopped_in)));
-    json_object_set_new(value, "latency_ns", api_json_uint(s->latency_ns));
-}
-
-json_t *api_suspension_json(const struct api_suspension *s, bool full)
-{
-    uint64_t now = gr_now_ns();
-    uint64_t left_ns = s->expires_ns > now ? s->expires_ns - now : 0;
-    json_t *value = json_object();
-    json_object_set_new(value, "id", api_json_uint(s->id));
-    json_object_set_new(value, "owner", api_json_string(s->has_owner ? s->owner : NULL));
-    json_object_set_new(value, "principal", json_string(s->principal));
-    json_object_set_new(value, "reason", api_json_string(s->has_reason ? s->reason : NULL));
-    json_object_set_new(value, "count", api_json_uint(s->count));
-    json_object_set_new(value, "skew_ns", api_json_uint(s->skew_ns));
-    json_object_set_new(value, "created_at", api_json_time(s->created_realtime_ns));
-    json_object_set_new(value, "lease_ms", api_json_uint(s->lease_ms));
-    json_object_set_new(value, "expires_at", api_json_time(api_realtime_ns() + left_ns));
-    json_object_set_new(value, "remaining_ms", api_json_uint((left_ns + 999999) / 1000000));
-    if (full)
-        add_members(value, s);
-    return value;
 }

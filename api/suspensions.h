@@ -5,13 +5,17 @@
  * made by the handler that asks for the stop and enters the table only once every member is
  * stopped; from then on the table owns it, until it is released by a client, by its lease or by the
  * drain. Releasing allocates nothing, so that it works when memory is gone: what ended is
- * remembered in a ring made at the start. Rejected: a lease on the goroutine, which two holders
- * would have to share.
+ * remembered in a ring made at the start, and a large group is let go in chunks by a task that is
+ * part of it, so that the loop serves others in between. Rejected: a lease on the goroutine, which
+ * two holders would have to share.
  *
  *   I1  `items` is sorted by id; ids come from `next_id` and are never reused.
  *   I2  The table is changed on the loop only, under `lock`; so the loop reads it without, and pool
  *       threads read it under the lock, for a bounded copy. Rank: innermost, nothing is called
- * under it. I3  A suspension in the table holds each of its members; its timer runs.
+ *       under it.
+ *   I3  A suspension in the table holds `count` > 0 members, those whose `link` is set; its timer
+ *       runs. One that is being let go is not in `items` any more, though some members still are in
+ *       their buckets: `leaving` says so, and nobody finds them.
  */
 #ifndef API_SUSPENSIONS_H
 #define API_SUSPENSIONS_H
@@ -32,7 +36,23 @@ struct api_suspension;
 struct api_member {
     struct gr_hold hold;
     struct api_suspension *suspension;
-    struct api_member *next; /* of the same goroutine, newest first */
+    struct api_member *sibling;      /* of the same suspension, in the order of asking */
+    struct api_member *next, **link; /* of the same bucket, newest first; link NULL: not held */
+    int error;                       /* group.c: why it is not held; 0: it is */
+};
+
+/* Members of one allocation. */
+struct api_block {
+    struct api_block *next;
+    size_t count;
+    struct api_member member[];
+};
+
+/* One that was asked for and is not held. */
+struct api_failure {
+    uint64_t id;
+    int error;
+    uint64_t pc, attempts, refused[GR_REFUSALS]; /* of -ETIMEDOUT */
 };
 
 struct api_suspension {
@@ -40,16 +60,31 @@ struct api_suspension {
     struct api *api;
     char owner[API_NOTE_BYTES_MAX + 1], reason[API_NOTE_BYTES_MAX + 1];
     bool has_owner, has_reason;
+    bool group;   /* shown without the fields of a single one, whatever it holds */
+    bool leaving; /* I3 */
     char principal[API_PRINCIPAL_BYTES];
     uint64_t created_realtime_ns, lease_ms, expires_ns, skew_ns, latency_ns;
     struct api_timer timer;
-    struct api_task task;  /* back to the loop from the runtime's call-back */
-    struct api_call *call; /* that waits for the stop; NULL afterwards */
-    size_t count;
-    struct api_member member[];
+    struct api_task task;  /* back to the loop from the runtime's call-back; the next chunk */
+    struct api_call *call; /* that waits for the stop, or for the end of the release */
+    size_t count;          /* members that are held */
+    struct api_member *members, **members_last;
+    struct api_block *blocks; /* besides the one that was allocated with it */
+    struct api_failure *failed;
+    size_t failed_count;
+    /* While it is being let go. */
+    struct api_member *next_to_go;
+    void (*gone)(struct api_suspension *suspension);
+    int how; /* enum api_suspension_end */
 };
 
 enum api_suspension_end { API_SUSPENSION_UNKNOWN, API_SUSPENSION_RELEASED, API_SUSPENSION_EXPIRED };
+
+/* A call that waits for goroutines to stop. In the waiter's storage; loop only. */
+struct api_pending {
+    struct api_call *call;
+    struct api_pending *next, **link; /* link NULL: not in the list */
+};
 
 struct api_suspensions {
     pthread_mutex_t lock;
@@ -62,7 +97,8 @@ struct api_suspensions {
         enum api_suspension_end how;
     } * ended;
     size_t ended_next;
-    struct api_call *pending; /* suspends that wait for their stop: for the drain */
+    bool closing;                /* nothing is posted any more */
+    struct api_pending *pending; /* calls that wait for a stop: for the drain */
 };
 
 int api_suspensions_init(struct api *api);
@@ -70,27 +106,46 @@ void api_suspensions_fini(struct api *api);
 
 /* With room for `count` members, notes from the call's body. NULL: out of memory. */
 struct api_suspension *api_suspension_create(struct api_call *call, size_t count);
+/* Makes `count` more members and appends them; the first of them, NULL: out of memory. Any thread
+ * that owns the suspension. */
+struct api_member *api_suspension_extend(struct api_suspension *suspension, size_t count);
+/* Holds nothing any more. NULL does nothing. */
 void api_suspension_destroy(struct api_suspension *suspension);
 /* All members are stopped: gives it its id, starts the lease at the last stop. -ENOMEM: nothing
  * happened. */
 int api_suspension_enter(struct api_suspension *suspension);
-/* Releases the holds and forgets it, but for how it ended. */
-void api_suspension_release(struct api_suspension *suspension, enum api_suspension_end how);
+/* Ends the holds of all members that are stopped, some at once and the others in later turns of the
+ * loop, then calls gone, which owns it again. Allocates nothing. */
+void api_suspension_let_go(struct api_suspension *suspension,
+                           void (*gone)(struct api_suspension *suspension));
+/* Forgets it, but for how it ended, and lets its members go; `call`, if any, is answered with 204
+ * after the last. */
+void api_suspension_release(struct api_suspension *suspension, enum api_suspension_end how,
+                            struct api_call *call);
+/* One member leaves; the suspension ends with its last one. */
+void api_member_release(struct api_member *member);
 void api_suspensions_release_all(struct api *api);
 void api_suspension_lease(struct api_suspension *suspension, uint64_t from_ns, uint64_t lease_ms);
 
 /* Loop. NULL: not in the table; then *how says why. */
 struct api_suspension *api_suspension_find(struct api *api, uint64_t id,
                                            enum api_suspension_end *how);
-/* Loop: the newest claim on a goroutine, and from there along ->next with the same hold.id. */
+/* The table's lock, or loop: the newest claim on a goroutine, and the one before a claim. */
 struct api_member *api_member_first(struct api *api, uint64_t goroutine);
 struct api_member *api_member_next(struct api_member *member);
 
 /* Any thread. Ids of the suspensions of a goroutine, ascending; at most max; returns how many. */
 size_t api_suspension_ids(struct api *api, uint64_t goroutine, uint64_t *ids, size_t max);
 size_t api_suspension_total(struct api *api);
-/* Loop. With `full`: held, failed, and for single ones goroutine, safepoint, state, latency_ns. */
-json_t *api_suspension_json(const struct api_suspension *suspension, bool full);
+void api_pending_add(struct api *api, struct api_pending *pending, struct api_call *call);
+void api_pending_remove(struct api_pending *pending);
+/* Loop. The call's answer: the suspension with held, failed, and for single ones goroutine,
+ * safepoint, state, latency_ns. Answers at once or by way of the pool. */
+void api_suspension_reply(struct api_call *call, int status, const struct api_suspension *s);
+/* Pool: naming where one stood takes the inspector's lock. */
+json_t *api_suspension_brief(const struct api_suspension *s);
+json_t *api_refused_json(const uint64_t *refused);
+json_t *api_failures_json(const struct api_failure *failed, size_t count);
 /* Any thread: the list form of the first one above `after`; its id, 0 if there is none; NULL out:
  * no memory. */
 uint64_t api_suspension_next(struct api *api, uint64_t after, json_t **out);

@@ -1,5 +1,5 @@
 /*
- * events.c: see events.h for the essay and the invariants.
+ * watch.c: see watch.h for the essay and the invariants.
  */
 #include "internal.h"
 
@@ -12,25 +12,9 @@ static unsigned bucket_of(uint64_t id)
     return (unsigned)(id % API_WATCH_BUCKETS);
 }
 
-void api_event(struct api *api)
+void api_watch_end(struct api *api, uint64_t id)
 {
-    /* Relaxed: only the number counts; what happened reaches the loop by other ways. */
-    atomic_fetch_add_explicit(&api->seq, 1, memory_order_relaxed);
-}
-
-uint64_t api_event_seq(struct api *api)
-{
-    return atomic_load_explicit(&api->seq, memory_order_relaxed);
-}
-
-/* From any thread or system stack of the runtime. */
-static void on_event(void *ctx, enum gr_event event, uint64_t id, uint64_t root, const char *text)
-{
-    struct api *api = ctx;
     struct api_watches *watches = &api->watches;
-    api_event(api);
-    if (event != GR_EVENT_ENDED)
-        return;
     unsigned bucket = bucket_of(id);
     /* seq_cst; pairs with the add in api_watch_start (I1). */
     if (atomic_load_explicit(&watches->count[bucket], memory_order_seq_cst) == 0)
@@ -107,11 +91,10 @@ static void ask_again(struct api_timer *timer)
             tell_bucket(api, bucket);
 }
 
-void api_events_start(struct api *api)
+void api_watches_init(struct api *api)
 {
     api->watches.task.run = take;
     api->watches.again.fire = ask_again;
-    gr_on_event(on_event, api);
 }
 
 void api_watch_start(struct api *api, struct api_watch *watch, uint64_t id)

@@ -1,19 +1,18 @@
 /*
- * events.h: the sequence of events, and waiting for a goroutine's end.
+ * watch.h: waiting for a goroutine's end.
  *
- * The runtime calls back at every birth, end and log line, on whatever thread it happens. That may
- * be millions of times a second, so the call-back does almost nothing: it raises the sequence
- * number, and looks whether anybody waits for an id that falls into the same of 64 buckets. Only
- * then is the one task of the API posted to the loop, which asks the runtime about the watched ids
- * of that bucket.
+ * The runtime calls back at every birth, end and log line, on whatever thread it happens. Ends may
+ * come millions of times a second, so the call-back does almost nothing about them: it looks whether
+ * anybody waits for an id that falls into the same of 64 buckets. Only then is the one task of the
+ * API posted to the loop, which asks the runtime about the watched ids of that bucket.
  *
  *   I1  A watch is counted in its bucket before the goroutine's state is read. The end is published
- * by the runtime before the call-back reads the count. Both are sequentially consistent, so that
- * one of the two sees the other: no end is missed. I2  `posted` is 1 from the post until the loop
- * has taken `ended`: the task is never queued twice.
+ *       by the runtime before the call-back reads the count. Both are sequentially consistent, so
+ *       that one of the two sees the other: no end is missed.
+ *   I2  `posted` is 1 from the post until the loop has taken `ended`: the task is never queued twice.
  */
-#ifndef API_EVENTS_H
-#define API_EVENTS_H
+#ifndef API_WATCH_H
+#define API_WATCH_H
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -39,10 +38,9 @@ struct api_watches {
     struct api_watch *bucket[API_WATCH_BUCKETS]; /* loop */
 };
 
-void api_events_start(struct api *api);
-/* Raises the sequence number. Any thread. */
-void api_event(struct api *api);
-uint64_t api_event_seq(struct api *api);
+void api_watches_init(struct api *api);
+/* A goroutine has ended. Any thread or system stack. */
+void api_watch_end(struct api *api, uint64_t id);
 /* The caller must look at the goroutine's state afterwards (I1). */
 void api_watch_start(struct api *api, struct api_watch *watch, uint64_t id);
 /* Nothing happens if it is stopped. */

@@ -13,6 +13,7 @@
 #define API_TYPE_PROBLEM "application/problem+json"
 #define API_TYPE_NDJSON  "application/x-ndjson"
 #define API_TYPE_TEXT    "text/plain; charset=utf-8"
+#define API_TYPE_EVENTS  "text/event-stream"
 #define API_TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
 #define API_ID_MAX                    ((UINT64_C(1) << 53) - 1)
@@ -33,7 +34,9 @@
 #define API_LIMIT_MAX          1000
 #define API_SNAPSHOT_BYTES_MAX (256 * 1024)
 #define API_SPAWN_COUNT_MAX    100000
-#define API_NOTE_BYTES_MAX     255 /* owner and reason of a suspension */
+#define API_EVENT_STREAMS_MAX  32
+#define API_IDS_MAX            100000 /* named in one selection */
+#define API_NOTE_BYTES_MAX     255    /* owner and reason of a suspension */
 
 #define API_CODE_BAD_REQUEST        "bad-request"
 #define API_CODE_UNKNOWN_FIELD      "unknown-field"
@@ -43,12 +46,14 @@
 #define API_CODE_FORBIDDEN          "forbidden"
 #define API_CODE_FOREIGN_ORIGIN     "foreign-origin"
 #define API_CODE_NOT_FOUND          "not-found"
+#define API_CODE_NOTHING_SELECTED   "nothing-selected"
 #define API_CODE_MODULE_NOT_LOADED  "module-not-loaded"
 #define API_CODE_ENTRY_NOT_FOUND    "entry-not-found"
 #define API_CODE_METHOD_NOT_ALLOWED "method-not-allowed"
 #define API_CODE_NOT_ACCEPTABLE     "not-acceptable"
 #define API_CODE_REQUEST_TIMEOUT    "request-timeout"
 #define API_CODE_NOT_SUSPENDED      "not-suspended"
+#define API_CODE_SUSPEND_INCOMPLETE "suspend-incomplete"
 #define API_CODE_TOO_MANY_HOLDS     "too-many-holds"
 #define API_CODE_MODULE_CHANGED     "module-changed"
 #define API_CODE_MODULE_BUSY        "module-busy"

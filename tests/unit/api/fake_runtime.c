@@ -257,6 +257,17 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
     return 10;
 }
 
+uint64_t *gr_list_all(size_t *found)
+{
+    uint64_t *ids = malloc((count + 1) * sizeof *ids);
+    *found = gr_list(GR_LIST_LIVE, 0, ids, count);
+    return ids;
+}
+
+void gr_tell_births(bool on)
+{
+}
+
 void gr_on_event(gr_event_fn *fn, void *ctx)
 {
     event_fn = fn;

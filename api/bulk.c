@@ -1,0 +1,77 @@
+/*
+ * bulk.c: POST /v1/suspensions: a set of goroutines under one suspension.
+ *
+ * The set is stopped by group.c; what holds then enters the table like a single suspension, and
+ * like a single one it is given back if its answer does not reach the client.
+ */
+#include <stdlib.h>
+
+#include "group.h"
+#include "internal.h"
+
+static void undelivered(struct api_call *call)
+{
+    enum api_suspension_end how;
+    struct api_suspension *suspension =
+        call->claim ? api_suspension_find(call->api, call->claim, &how) : NULL;
+    if (suspension)
+        api_suspension_release(suspension, API_SUSPENSION_RELEASED, NULL);
+}
+
+static void clean_up(struct api_call *call)
+{
+    if (call->reply.status != 201)
+        undelivered(call); /* the answer could not even be made */
+}
+
+/* Pool. */
+static void reply_not_held(struct api_call *call)
+{
+    struct api_group *group = call->state;
+    api_group_problem(call, group);
+    api_suspension_destroy(group->suspension);
+    api_group_free(group);
+    call->state = NULL;
+}
+
+static void not_entered(struct api_suspension *suspension)
+{
+    struct api_call *call = suspension->call;
+    api_suspension_destroy(suspension);
+    api_problem_no_memory(call);
+    api_call_done(call);
+}
+
+static void enter(struct api_call *call, struct api_suspension *suspension)
+{
+    if (api_suspension_enter(suspension)) {
+        api_suspension_let_go(suspension, not_entered);
+        return;
+    }
+    suspension->call = NULL;
+    call->claim = suspension->id;
+    call->undelivered = undelivered;
+    call->cleanup = clean_up;
+    api_buf_printf(&call->reply.headers, "Location: /v1/suspensions/%llu\r\n",
+                   (unsigned long long)suspension->id);
+    api_suspension_reply(call, 201, suspension);
+}
+
+static void done(struct api_group *group, enum api_group_outcome outcome)
+{
+    struct api_call *call = group->call;
+    struct api_suspension *suspension = group->suspension;
+    if (outcome != API_GROUP_HELD) {
+        api_call_pool(call, reply_not_held);
+        return;
+    }
+    api_group_free(group);
+    call->state = NULL;
+    enter(call, suspension);
+}
+
+void api_handle_suspend_group(struct api_call *call)
+{
+    if (!api_group_start(call, done))
+        api_call_done(call);
+}
