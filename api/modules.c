@@ -256,6 +256,14 @@ static void load_problem(struct api_call *call, int err, const char *name, const
         api_problem(call, 422, API_CODE_MODULE_REFUSED, "%s.so is refused: %s", name, why);
 }
 
+static bool is_loaded(const char *name)
+{
+    struct gr_module_info *info = malloc(sizeof *info);
+    bool loaded = info && gr_module_info(name, info) == 0 && info->loaded;
+    free(info);
+    return loaded;
+}
+
 void api_handle_module_load(struct api_call *call)
 {
     const char *name = api_body_string(call, "name");
@@ -268,6 +276,7 @@ void api_handle_module_load(struct api_call *call)
         return;
     }
     bool replace = json_is_true(json_object_get(call->body, "replace"));
+    bool was_loaded = replace && is_loaded(name);
     int err = call->api->host.load_module(call->api->host.ctx, name, replace, why, sizeof why);
     if (err < 0) {
         load_problem(call, err, name, why);
@@ -275,7 +284,7 @@ void api_handle_module_load(struct api_call *call)
     }
     note_forget(call->api, name);
     if (err == 0) {
-        api_event_module(call->api, name, "loaded");
+        api_event_module(call->api, name, was_loaded ? "replaced" : "loaded");
         api_buf_printf(&call->reply.headers, "Location: /v1/modules/%s\r\n", name);
     }
     api_reply_json(call, err == 0 ? 201 : 200, find_module(call->api, name));
@@ -298,5 +307,5 @@ void api_handle_module_unload(struct api_call *call)
     else
         call->reply.status = 204;
     if (!err)
-        api_event(call->api);
+        api_event_module(call->api, call->name, "unloaded");
 }

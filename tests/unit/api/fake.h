@@ -24,6 +24,10 @@ void fake_clock_set(uint64_t ns);
 void fake_clock_add_ms(uint64_t ms);
 /* A goroutine in a state, of module "mod", entry "main". Its id. */
 uint64_t fake_goroutine(enum gr_state state);
+/* The same with a parent, in the parent's family. */
+uint64_t fake_child(uint64_t parent, enum gr_state state);
+void fake_log(uint64_t id, const char *line);
+extern bool fake_births_told;
 void fake_label(uint64_t id, const char *key, const char *value);
 void fake_end(uint64_t id); /* it ends, and the event is told */
 unsigned fake_holds(uint64_t id);
@@ -50,9 +54,13 @@ void fake_run(void);
 /* Runs posted tasks alone: pool jobs wait. */
 void fake_run_posts(void);
 
+/* From now on answers in pieces are not pulled by themselves, but by fake_pull: a slow reader. */
+extern bool fake_slow;
+
 struct fake_call {
     struct api_call call;
     bool replied;
+    bool pull_due;
     char *body; /* all pieces so far, ended with a 0 */
     size_t body_bytes;
     struct api_header headers[8];
@@ -62,6 +70,7 @@ struct fake_call *fake_start(const char *method, const char *target, const char 
 /* The same with a peer and one more header. */
 struct fake_call *fake_start_as(const char *method, const char *target, const char *json,
                                 struct api_peer peer, const char *header, const char *value);
+void fake_pull(struct fake_call *call);
 /* Ends it; frees it. */
 void fake_finish(struct fake_call *call, bool delivered);
 /* Start, run and finish; the status, and the body as JSON in *out (NULL out: ignored). */

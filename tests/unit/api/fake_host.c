@@ -18,6 +18,7 @@ static struct api_task *posted, **posted_last = &posted;
 static struct api_job *jobs[256];
 static size_t job_count;
 static uint64_t alarm_ns;
+bool fake_slow;
 
 static void host_post(void *ctx, struct api_task *task)
 {
@@ -47,10 +48,19 @@ static void host_reply(void *ctx, struct api_call *call)
     fake->body_bytes += size;
     fake->body[fake->body_bytes] = 0;
     assert_false(fake->replied);
-    if (call->reply.more)
+    if (call->reply.more && fake_slow)
+        fake->pull_due = true;
+    else if (call->reply.more)
         api_call_pull(call);
     else
         fake->replied = true;
+}
+
+void fake_pull(struct fake_call *fake)
+{
+    assert_true(fake->pull_due);
+    fake->pull_due = false;
+    api_call_pull(&fake->call);
 }
 
 static int host_load_module(void *ctx, const char *name, bool replace, char *err, size_t err_bytes)
@@ -78,6 +88,7 @@ int fake_host_start(void **state)
     fake_reset();
     fake_config.version = "1";
     alarm_ns = UINT64_MAX;
+    fake_slow = false;
     fake_api = api_create(&host, &fake_config);
     return fake_api ? 0 : -1;
 }

@@ -16,7 +16,7 @@ static struct fake_goroutine {
 static uint64_t count, clock_ns;
 static gr_event_fn *event_fn;
 static void *event_ctx;
-bool fake_cancelled_all;
+bool fake_cancelled_all, fake_births_told;
 int64_t fake_spawn_result;
 char fake_spawn_args[256];
 
@@ -54,6 +54,21 @@ uint64_t fake_goroutine(enum gr_state state)
     return count;
 }
 
+uint64_t fake_child(uint64_t parent, enum gr_state state)
+{
+    uint64_t id = fake_goroutine(state);
+    goroutines[id - 1].info.parent = parent;
+    goroutines[id - 1].info.root = goroutines[parent - 1].info.root;
+    if (event_fn && fake_births_told)
+        event_fn(event_ctx, GR_EVENT_CREATED, id, goroutines[id - 1].info.root, NULL);
+    return id;
+}
+
+void fake_log(uint64_t id, const char *line)
+{
+    event_fn(event_ctx, GR_EVENT_LOG, id, id, line);
+}
+
 void fake_label(uint64_t id, const char *key, const char *value)
 {
     struct gr_info *info = &goroutines[id - 1].info;
@@ -63,7 +78,14 @@ void fake_label(uint64_t id, const char *key, const char *value)
 
 void fake_end(uint64_t id)
 {
+    struct gr_hold *pending = goroutines[id - 1].pending;
     goroutines[id - 1].info.state = GR_DEAD;
+    goroutines[id - 1].pending = NULL;
+    if (pending) {
+        goroutines[id - 1].info.holds--;
+        atomic_store(&pending->state, GR_HOLD_GONE);
+        pending->done(pending);
+    }
     if (event_fn)
         event_fn(event_ctx, GR_EVENT_ENDED, id, id, NULL);
 }
@@ -266,6 +288,7 @@ uint64_t *gr_list_all(size_t *found)
 
 void gr_tell_births(bool on)
 {
+    fake_births_told = on;
 }
 
 void gr_on_event(gr_event_fn *fn, void *ctx)
