@@ -112,7 +112,7 @@ mkdir -p build
 if [ -n "$install" ]; then
     tools/install-packages build-essential cmake ninja-build pkg-config curl ca-certificates \
         libuv1-dev libjansson-dev 'libllhttp-dev|node-llhttp' libdw-dev libelf-dev zlib1g-dev \
-        libcmocka-dev libxxhash-dev spin gdb clang 'libclang-rt-14-dev|libclang-rt-dev' lld \
+        libcmocka-dev libxxhash-dev libsystemd-dev python3-jsonschema spin gdb clang 'libclang-rt-14-dev|libclang-rt-dev' lld \
         python3 golang-go jq procps || give_up "installation of packages"
 fi
 if build release; then

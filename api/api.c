@@ -203,6 +203,8 @@ static bool check(struct api_call *call)
 
 void api_call_start(struct api_call *call)
 {
+    (void)api_buf_reserve(&call->reply.body, API_RESERVED_BODY_BYTES);
+    (void)api_buf_reserve(&call->reply.headers, API_RESERVED_HEADERS_BYTES);
     if (!check(call))
         api_call_done(call);
     else if (call->route->flags & API_ROUTE_POOL)

@@ -39,6 +39,11 @@ static bool reserve(struct api_buf *buf, size_t more)
     return true;
 }
 
+bool api_buf_reserve(struct api_buf *buf, size_t capacity)
+{
+    return capacity <= buf->size || reserve(buf, capacity - buf->size);
+}
+
 void api_buf_add(struct api_buf *buf, const void *bytes, size_t size)
 {
     if (size == 0 || !reserve(buf, size))

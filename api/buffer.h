@@ -22,6 +22,8 @@ struct api_buf {
 void api_buf_free(struct api_buf *buf);
 /* Keeps the memory. */
 void api_buf_clear(struct api_buf *buf);
+/* Room for so many bytes in all, so that adding them cannot fail. False: no memory. */
+bool api_buf_reserve(struct api_buf *buf, size_t capacity);
 void api_buf_add(struct api_buf *buf, const void *bytes, size_t size);
 void api_buf_str(struct api_buf *buf, const char *text);
 void api_buf_printf(struct api_buf *buf, const char *fmt, ...)

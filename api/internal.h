@@ -108,6 +108,10 @@ struct api {
 int api_timer_set(struct api *api, struct api_timer *timer, uint64_t at_ns);
 void api_timer_clear(struct api *api, struct api_timer *timer);
 
+/* Reserved for every answer, so that one about missing memory can be given. */
+#define API_RESERVED_BODY_BYTES    512
+#define API_RESERVED_HEADERS_BYTES 128
+
 /* ---- Replies -----------------------------------------------------------------------------------
  */
 

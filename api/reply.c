@@ -148,6 +148,13 @@ void api_problem_write(struct api_buf *buf, int status, const char *code, const 
     json_decref(value);
 }
 
+/* Where there is no memory for any other; it fits into what api_call_start reserved. */
+static const char no_memory_problem[] =
+    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"the daemon has "
+    "no memory left for this answer; try again later\",\"code\":\"" API_CODE_OUT_OF_RESOURCES
+    "\"}\n";
+_Static_assert(sizeof no_memory_problem <= API_RESERVED_BODY_BYTES, "the last answer has room");
+
 static void reply_problem(struct api_call *call, int status, const char *code, json_t *members,
                           const char *detail)
 {
@@ -161,6 +168,11 @@ static void reply_problem(struct api_call *call, int status, const char *code, j
     api_buf_clear(&call->reply.body);
     api_render(&call->reply.body, value, API_FORMAT_JSON, NULL);
     json_decref(value);
+    if (!value || call->reply.body.failed) {
+        call->reply.status = status = 503;
+        api_buf_clear(&call->reply.body);
+        api_buf_str(&call->reply.body, no_memory_problem);
+    }
     if (status == 503)
         api_buf_str(&call->reply.headers, "Retry-After: 1\r\n");
 }

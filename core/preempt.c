@@ -284,13 +284,26 @@ static void on_preempt_signal(int number, siginfo_t *info, void *ucontext)
     arch_signal_inject(ucontext);
 }
 
+static void on_profiling_signal(int number, siginfo_t *info, void *ucontext)
+{
+}
+
 int gri_preempt_init(void)
 {
     struct sigaction action = {.sa_sigaction = on_preempt_signal,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    struct sigaction before;
 
     sigfillset(&action.sa_mask);
-    return sigaction(SIGURG, &action, NULL) == 0 ? 0 : -errno;
+    if (sigaction(SIGURG, &action, NULL) != 0)
+        return -errno;
+    /* A profiler's timer outside may send it; unhandled, it would end the process. Not SIG_IGN,
+     * which children would inherit. A program's own handler stays. */
+    action.sa_sigaction = on_profiling_signal;
+    if (sigaction(SIGPROF, NULL, &before) == 0 && before.sa_handler == SIG_DFL &&
+        sigaction(SIGPROF, &action, NULL) != 0)
+        return -errno;
+    return 0;
 }
 
 void gri_thread_signals_init(struct gr_m *m)

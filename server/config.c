@@ -26,7 +26,9 @@ const char srv_usage[] =
     "  --no-auth              TCP without a token, loopback only\n"
     "  --modules DIR          load every *.so in it, and more of it on request\n"
     "  --state DIR            state: token, crash reports\n"
-    "  --config FILE          JSON object with these names\n"
+    "  --config FILE          JSON object with these names, repeatable ones as arrays\n"
+    "  --check-config         say whether flags and file are right, and end\n"
+    "  --print-config         print what counts, as such a file, and end\n"
     "  --procs N              goroutines that run at once (default: the CPUs there are)\n"
     "  --max-goroutines N     how many may live\n"
     "  --drain-seconds N      how long SIGTERM waits for goroutines to end (10)\n"
@@ -35,6 +37,9 @@ const char srv_usage[] =
     "  --fold-after-ms N      a wait so long gives its stack memory back (1000); 0: never\n"
     "  --stack-guard=auto|mprotect|none, --unguarded-stacks (the same as none)\n"
     "  --nice=on|off          workers at nice +5 (on)\n"
+    "  --head-seconds N, --request-seconds N, --idle-seconds N, --stall-seconds N\n"
+    "                         how long a connection may take for a request's headers (10), for all\n"
+    "                         of it (30), between requests (60), to take any of an answer (30)\n"
     "  --version, --help\n";
 
 enum kind { KIND_STRING, KIND_LIST, KIND_NUMBER, KIND_OCTAL, KIND_SWITCH, KIND_FLAG };
@@ -69,9 +74,21 @@ static const struct option options[] = {
     {"nice", KIND_SWITCH, AT(nice), 0, 0, 0},
     {"stack-guard", KIND_STRING, AT(stack_guard), 0, 0, 0},
     {"unguarded-stacks", KIND_FLAG, AT(unguarded_stacks), 0, 0, 0},
+    {"head-seconds", KIND_NUMBER, AT(head_seconds), 0, 1, 3600},
+    {"request-seconds", KIND_NUMBER, AT(request_seconds), 0, 1, 3600},
+    {"idle-seconds", KIND_NUMBER, AT(idle_seconds), 0, 1, 3600},
+    {"stall-seconds", KIND_NUMBER, AT(stall_seconds), 0, 1, 3600},
+    {"check-config", KIND_FLAG, AT(check_config), 0, 0, 0},
+    {"print-config", KIND_FLAG, AT(print_config), 0, 0, 0},
     {"version", KIND_FLAG, AT(version), 0, 0, 0},
     {"help", KIND_FLAG, AT(help), 0, 0, 0},
 };
+
+/* Of the command line alone: what they do makes no sense in a file. */
+static bool is_command(const struct option *option)
+{
+    return option->offset >= AT(version) || option->offset == AT(config_file);
+}
 
 static const struct option *find_option(const char *name, size_t size)
 {
@@ -207,7 +224,7 @@ static int read_file(struct srv_config *config, char *err, size_t err_bytes)
     json_object_foreach(file, name, value)
     {
         const struct option *option = find_option(name, strlen(name));
-        if (!option || strcmp(name, "config") == 0) {
+        if (!option || is_command(option)) {
             snprintf(err, err_bytes,
                      "--config %s: there is no option \"%s\"; graspd --help lists "
                      "them",
@@ -289,6 +306,10 @@ void srv_config_init(struct srv_config *config)
                                   .fold_after_ms = 1000,
                                   .async_preempt = true,
                                   .nice = true,
+                                  .head_seconds = 10,
+                                  .request_seconds = 30,
+                                  .idle_seconds = 60,
+                                  .stall_seconds = 30,
                                   .stack_guard = strdup("auto")};
 }
 
@@ -313,6 +334,58 @@ int srv_config_parse(struct srv_config *config, int argc, char *const *argv, cha
     if (!result)
         result = read_arguments(config, argc, argv, false, err, err_bytes);
     return result ? result : check(config, err, err_bytes);
+}
+
+/* ---- Printing
+ * ------------------------------------------------------------------------------------ */
+
+static json_t *list_json(char *const *items, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_string(items[i]));
+    return list;
+}
+
+/* NULL: it has no value. */
+static json_t *value_json(const struct srv_config *config, const struct option *option)
+{
+    const char *at = (const char *)config + option->offset;
+    const char *text = option->kind == KIND_STRING ? *(char *const *)at : NULL;
+    char octal[8];
+    switch (option->kind) {
+    case KIND_STRING:
+        return text ? json_string(text) : NULL;
+    case KIND_LIST:
+        return list_json((char *const *)at,
+                         *(const size_t *)((const char *)config + option->count_offset));
+    case KIND_NUMBER:
+        /* 0 where 0 cannot be given: not set, the runtime decides. */
+        if (*(const uint64_t *)at < option->min)
+            return NULL;
+        return json_integer((json_int_t) * (const uint64_t *)at);
+    case KIND_OCTAL:
+        snprintf(octal, sizeof octal, "%04o", (unsigned)*(const uint64_t *)at);
+        return json_string(octal);
+    case KIND_SWITCH:
+        return json_string(*(const bool *)at ? "on" : "off");
+    case KIND_FLAG:
+        return json_boolean(*(const bool *)at);
+    }
+    return NULL;
+}
+
+char *srv_config_print(const struct srv_config *config)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        json_t *value = is_command(&options[i]) ? NULL : value_json(config, &options[i]);
+        if (value)
+            json_object_set_new(all, options[i].name, value);
+    }
+    char *text = json_dumps(all, JSON_INDENT(2));
+    json_decref(all);
+    return text;
 }
 
 void srv_config_runtime(const struct srv_config *config, struct gr_options *options_out)

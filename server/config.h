@@ -29,15 +29,21 @@ struct srv_config {
     uint64_t drain_seconds, procs, max_goroutines, time_slice_us, fold_after_ms;
     bool async_preempt, nice, unguarded_stacks;
     char *stack_guard;
-    bool version, help;
+    /* Of a connection: until the headers are there, the whole request; without a request; without
+     * the client taking a byte of what is to be sent. */
+    uint64_t head_seconds, request_seconds, idle_seconds, stall_seconds;
+    bool version, help, check_config, print_config;
 };
 
 /* Defaults. */
 void srv_config_init(struct srv_config *config);
 void srv_config_fini(struct srv_config *config);
-/* 0, or -EINVAL or -ENOMEM with a sentence in err. */
+/* 0, or -EINVAL or -ENOMEM with a sentence in err. Opens the file of --config and nothing else. */
 int srv_config_parse(struct srv_config *config, int argc, char *const *argv, char *err,
                      size_t err_bytes);
+/* The options that count, defaults and all, as the JSON object that --config reads; malloc'ed, NULL:
+ * no memory. */
+char *srv_config_print(const struct srv_config *config);
 void srv_config_runtime(const struct srv_config *config, struct gr_options *options);
 extern const char srv_usage[];
 

@@ -388,26 +388,27 @@ static bool is_idle(const struct srv_conn *conn)
            uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
 }
 
-static bool older(uint64_t now_ns, uint64_t then_ns, unsigned seconds)
+static bool older(uint64_t now_ns, uint64_t then_ns, uint64_t seconds)
 {
     return now_ns > then_ns && now_ns - then_ns > seconds * UINT64_C(1000000000);
 }
 
 static void sweep_one(struct srv_conn *conn, uint64_t now)
 {
+    const struct srv_config *limits = &conn->server->config;
     size_t unsent = uv_stream_get_write_queue_size(&conn->uv.stream);
     if (unsent != conn->unsent || unsent == 0) {
         conn->unsent = unsent;
         conn->moved_ns = now;
     }
     if (conn->lingering ? older(now, conn->linger_ns, SRV_LINGER_SECONDS)
-                        : older(now, conn->moved_ns, SRV_STALL_SECONDS)) {
+                        : older(now, conn->moved_ns, limits->stall_seconds)) {
         srv_conn_close(conn);
-    } else if (!conn->lingering && is_idle(conn) && older(now, conn->active_ns, SRV_IDLE_SECONDS)) {
+    } else if (!conn->lingering && is_idle(conn) && older(now, conn->active_ns, limits->idle_seconds)) {
         srv_conn_close(conn);
     } else if (srv_parser_busy(&conn->parser) && !conn->last_answer && may_parse(conn) &&
-               (older(now, conn->request_ns, SRV_REQUEST_SECONDS) ||
-                (!conn->parser.head_done && older(now, conn->request_ns, SRV_HEAD_SECONDS)))) {
+               (older(now, conn->request_ns, limits->request_seconds) ||
+                (!conn->parser.head_done && older(now, conn->request_ns, limits->head_seconds)))) {
         refuse(conn, 408, API_CODE_REQUEST_TIMEOUT, "the request did not arrive in time");
         if (!conn->closing)
             pump(conn);

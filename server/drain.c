@@ -21,6 +21,7 @@
 #include "log.h"
 #include "server.h"
 #include "setup.h"
+#include "systemd.h"
 
 #define LOOK_MS 20 /* how often the drain looks whether all have ended */
 #define CANCEL_EVERY                                                                               \
@@ -103,6 +104,7 @@ static void begin(struct srv_server *server)
     server->draining = true;
     server->drain_until_ns = gr_now_ns() + server->config.drain_seconds * UINT64_C(1000000000);
     srv_log(SRV_INFO, "draining", "seconds=%" PRIu64, server->config.drain_seconds);
+    srv_systemd_stopping();
     api_drain(server->api);
     uv_timer_start(&server->drain, look, 0, LOOK_MS);
 }

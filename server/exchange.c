@@ -3,6 +3,7 @@
  *
  * See connection.h for the life of an exchange.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,17 @@
 
 #include "connection.h"
 
+#define HEAD_BYTES 1024 /* what nearly every answer's status line and headers need */
+
 static struct srv_exchange *create(struct srv_conn *conn)
 {
     struct srv_exchange *x = calloc(1, sizeof *x);
     if (!x)
         return NULL;
+    if (!api_buf_reserve(&x->out, HEAD_BYTES)) {
+        free(x);
+        return NULL;
+    }
     x->conn = conn;
     x->write.data = x;
     x->call.api = conn->server->api;
@@ -95,8 +102,9 @@ static void add_status(struct srv_exchange *x)
     if (!x->keep_alive)
         api_buf_str(&x->out, "Connection: close\r\n");
     else
-        api_buf_printf(&x->out, "%sKeep-Alive: timeout=%d\r\n",
-                       x->http10 ? "Connection: keep-alive\r\n" : "", SRV_IDLE_SECONDS);
+        api_buf_printf(&x->out, "%sKeep-Alive: timeout=%" PRIu64 "\r\n",
+                       x->http10 ? "Connection: keep-alive\r\n" : "",
+                       x->conn->server->config.idle_seconds);
     api_buf_str(&x->out, "\r\n");
 }
 

@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "setup.h"
+#include "systemd.h"
 #include "version.h"
 
 #define EXIT_USAGE 2
@@ -44,8 +45,31 @@ static void tell_ready(const struct srv_server *server)
     int size = snprintf(line, sizeof line, "graspd ready %s\n", places);
     ssize_t written = write(STDOUT_FILENO, line, (size_t)size);
     (void)written; /* nobody may be listening, and the daemon runs all the same */
+    srv_systemd_ready();
     srv_log(SRV_INFO, "ready", "version=%s pid=%d instance=%s %s", SRV_VERSION, (int)getpid(),
             api_instance(server->api), places);
+}
+
+/* What a service manager listens on for us; then our own default socket is not wanted. */
+static int take_sockets(struct srv_server *server, char *err, size_t err_bytes)
+{
+    int count = srv_systemd_sockets(server->inherited, SRV_LISTENERS_MAX);
+    if (count == -ENOSYS)
+        snprintf(err, err_bytes, "started with sockets (LISTEN_FDS), but built without libsystemd");
+    else if (count < 0)
+        snprintf(err, err_bytes, "the sockets handed over (LISTEN_FDS): %s", strerror(-count));
+    server->inherited_count = count > 0 ? (size_t)count : 0;
+    return count < 0 ? count : 0;
+}
+
+static int show_config(const struct srv_config *config)
+{
+    char *text = config->print_config ? srv_config_print(config) : strdup("the configuration is right");
+    if (!text)
+        return usage_error("out of memory");
+    puts(text);
+    free(text);
+    return 0;
 }
 
 int srv_main(int argc, char **argv)
@@ -56,11 +80,17 @@ int srv_main(int argc, char **argv)
     if (srv_config_parse(&server.config, argc, argv, err, sizeof err))
         return usage_error(err);
     if (server.config.help || server.config.version) {
-        fputs(server.config.help ? srv_usage : "graspd " SRV_VERSION "\n", stdout);
+        fputs(server.config.help ? srv_usage : "graspd " SRV_VERSION SRV_SYSTEMD_MARK "\n", stdout);
         return 0;
     }
+    if (server.config.check_config || server.config.print_config)
+        return show_config(&server.config);
     umask(077);
-    if (!server.config.unix_path && !(server.config.unix_path = srv_default_unix("graspd")))
+    if (take_sockets(&server, err, sizeof err))
+        return usage_error(err);
+    if (!server.inherited_count && !server.config.unix_path)
+        server.config.unix_path = srv_default_unix("graspd");
+    if (!server.inherited_count && !server.config.unix_path)
         return usage_error("out of memory");
     if (start(&server, err, sizeof err)) {
         fprintf(stderr, "graspd: %s\n", err);

@@ -93,7 +93,7 @@ static int listen_unix(struct srv_server *server)
 {
     const char *path = server->config.unix_path;
     struct srv_listener *listener = add_listener(server, false);
-    snprintf(listener->name, sizeof listener->name, "unix");
+    snprintf(listener->name, sizeof listener->name, "%.127s", path);
     uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
     listener->uv.handle.data = listener;
     if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
@@ -209,12 +209,74 @@ static int listen_tcp(struct srv_server *server, const char *text)
     return err;
 }
 
+/* ---- Handed over
+ * --------------------------------------------------------------------------------- */
+
+static int inherited_family(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    return getsockname(fd, (struct sockaddr *)&address, &size) ? -1 : address.ss_family;
+}
+
+bool srv_has_tcp(const struct srv_server *server)
+{
+    bool any = server->config.listen_count > 0;
+    for (size_t i = 0; i < server->inherited_count; i++)
+        any = any || inherited_family(server->inherited[i]) != AF_UNIX;
+    return any;
+}
+
+static int open_unix(struct srv_server *server, int fd)
+{
+    struct srv_listener *listener = add_listener(server, false);
+    struct sockaddr_un address = {0};
+    socklen_t size = sizeof address;
+    uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
+    listener->uv.handle.data = listener;
+    getsockname(fd, (struct sockaddr *)&address, &size);
+    snprintf(listener->name, sizeof listener->name, "%.107s", address.sun_path);
+    int err = uv_pipe_open(&listener->uv.pipe, fd);
+    return err ? failed(server, err, "the socket handed over", listener->name)
+               : listen_on(server, listener);
+}
+
+static int open_tcp(struct srv_server *server, int fd)
+{
+    struct srv_listener *listener = add_listener(server, true);
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    uv_tcp_init(&server->loop, &listener->uv.tcp);
+    listener->uv.handle.data = listener;
+    int err = uv_tcp_open(&listener->uv.tcp, fd);
+    if (err)
+        return failed(server, err, "the socket handed over", "by the service manager");
+    name_listener(listener);
+    getsockname(fd, (struct sockaddr *)&address, &size);
+    err = check_remote(server, listener->name, &address);
+    return err ? err : listen_on(server, listener);
+}
+
+static int open_inherited(struct srv_server *server, int fd)
+{
+    int family = inherited_family(fd), listens = 0;
+    socklen_t size = sizeof listens;
+    if ((family == AF_UNIX || family == AF_INET || family == AF_INET6) &&
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens)
+        return family == AF_UNIX ? open_unix(server, fd) : open_tcp(server, fd);
+    snprintf(server->error, sizeof server->error,
+             "descriptor %d that was handed over is no listening Unix or TCP socket", fd);
+    return -EINVAL;
+}
+
 int srv_listen_all(struct srv_server *server)
 {
-    int err = listen_unix(server);
+    int err = server->config.unix_path ? listen_unix(server) : find_group(server);
+    for (size_t i = 0; i < server->inherited_count && !err; i++)
+        err = open_inherited(server, server->inherited[i]);
     for (size_t i = 0; i < server->config.listen_count && !err; i++)
         err = listen_tcp(server, server->config.listen[i]);
-    if (!err && server->config.listen_count && server->config.no_auth)
+    if (!err && srv_has_tcp(server) && server->config.no_auth)
         srv_log(SRV_WARNING, "no-auth",
                 "reason=\"every local user can control this process over TCP\"");
     return err;
@@ -229,7 +291,11 @@ void srv_listeners_close(struct srv_server *server)
 
 void srv_describe(const struct srv_server *server, char *out, size_t out_bytes)
 {
-    int at = snprintf(out, out_bytes, "unix=%s listen=", server->config.unix_path);
+    const char *path = "-";
+    for (size_t i = server->listener_count; i-- > 0;)
+        if (!server->listener[i].is_tcp)
+            path = server->listener[i].name;
+    int at = snprintf(out, out_bytes, "unix=%s listen=", path);
     bool any = false;
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listener[i].is_tcp && (size_t)at < out_bytes) {

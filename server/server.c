@@ -4,11 +4,13 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <grasp/runtime.h>
 
@@ -108,9 +110,32 @@ static int create_api(struct srv_server *server)
 /* ---- The thread
  * ---------------------------------------------------------------------------------- */
 
+/*
+ * Out of descriptors, libuv accepts newcomers on one that it keeps in reserve and closes them, so
+ * that they do not wait and nothing spins; but it tells nobody. So it is tried once a second
+ * whether one could be had, and said when that changes.
+ */
+static void watch_descriptors(struct srv_server *server)
+{
+    int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    bool out = fd < 0 && (errno == EMFILE || errno == ENFILE);
+    if (fd >= 0)
+        close(fd);
+    if (out && !server->descriptors_out)
+        srv_log(SRV_ERROR, "descriptors-exhausted",
+                "connections=%zu reason=\"new connections are closed until some are free; raise "
+                "LimitNOFILE or ulimit -n\"",
+                server->conn_count);
+    else if (!out && server->descriptors_out)
+        srv_log(SRV_INFO, "descriptors-free", "connections=%zu", server->conn_count);
+    server->descriptors_out = out;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
-    srv_conn_sweep(timer->data);
+    struct srv_server *server = timer->data;
+    srv_conn_sweep(server);
+    watch_descriptors(server);
 }
 
 static int start_timers(struct srv_server *server)

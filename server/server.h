@@ -41,7 +41,7 @@ struct srv_listener {
     } uv;
     struct srv_server *server;
     bool is_tcp;
-    char name[80]; /* HOST:PORT as bound */
+    char name[128]; /* the path, or HOST:PORT as bound */
 };
 
 struct srv_server {
@@ -54,12 +54,15 @@ struct srv_server {
     uv_timer_t alarm, sweep, drain;
     uv_poll_t signals;
     int signal_fd; /* eventfd written by the signal handler; -1: signals are not ours */
-    struct srv_listener listener[SRV_LISTENERS_MAX + 1];
+    struct srv_listener listener[2 * SRV_LISTENERS_MAX + 1];
     size_t listener_count;
+    int inherited[SRV_LISTENERS_MAX]; /* listening sockets that a service manager handed over */
+    size_t inherited_count;
     struct srv_conn *conns; /* the list of all */
     size_t conn_count, tcp_count;
     gid_t unix_gid; /* whose members may come in; -1: nobody else */
     bool draining, stopping;
+    bool descriptors_out; /* as the last sweep found it */
     uint64_t drain_until_ns;
     /* The thread. */
     pthread_t thread;
@@ -80,6 +83,8 @@ void srv_describe(const struct srv_server *server, char *out, size_t out_bytes);
 int srv_drain_init(struct srv_server *server);
 
 /* listener.c */
+/* Whether anything will listen on TCP, so that tokens are needed. */
+bool srv_has_tcp(const struct srv_server *server);
 int srv_listen_all(struct srv_server *server);
 void srv_listeners_close(struct srv_server *server);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "systemd.h"
 
 char *srv_default_unix(const char *name)
 {
@@ -31,35 +32,35 @@ static int make_token(struct srv_server *server, char *err, size_t err_bytes)
 }
 
 /* The token file's path in path; empty: there is none. */
-static int token_path(const struct srv_config *config, char *path, size_t path_bytes)
+static int token_path(const struct srv_server *server, char *path, size_t path_bytes)
 {
+    const struct srv_config *config = &server->config;
     int size = 0;
     path[0] = 0;
     if (config->token_file)
         size = snprintf(path, path_bytes, "%s", config->token_file);
-    else if (config->listen_count && !config->no_auth && config->state_dir)
+    else if (srv_has_tcp(server) && !config->no_auth && config->state_dir)
         size = snprintf(path, path_bytes, "%s/token", config->state_dir);
     return size < (int)path_bytes ? 0 : -ENAMETOOLONG;
 }
 
 int srv_setup_tokens(struct srv_server *server, char *err, size_t err_bytes)
 {
-    const struct srv_config *config = &server->config;
     char path[4096];
-    if (token_path(config, path, sizeof path)) {
+    if (token_path(server, path, sizeof path)) {
         snprintf(err, err_bytes, "the token file's path is too long");
         return -ENAMETOOLONG;
     }
     if (path[0])
         return srv_tokens_load(&server->tokens, path, err, err_bytes);
-    return config->listen_count && !config->no_auth ? make_token(server, err, err_bytes) : 0;
+    return srv_has_tcp(server) && !server->config.no_auth ? make_token(server, err, err_bytes) : 0;
 }
 
 static void reload_tokens(struct srv_server *server)
 {
     struct srv_tokens fresh = {0};
     char path[4096], err[512] = "";
-    if (token_path(&server->config, path, sizeof path) || !path[0])
+    if (token_path(server, path, sizeof path) || !path[0])
         return;
     if (srv_tokens_load(&fresh, path, err, sizeof err)) {
         srv_tokens_free(&fresh);
@@ -74,6 +75,8 @@ static void reload_tokens(struct srv_server *server)
 
 void srv_reload(struct srv_server *server)
 {
+    srv_systemd_reloading();
     reload_tokens(server);
     srv_audit_reopen(&server->audit);
+    srv_systemd_ready();
 }

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""e2e_operations.py: what goes wrong around the daemon: crashes, memory, signal storms, children, another user."""
+import ctypes
+import json
+import os
+import pwd
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+
+from harness import Daemon, HANG_SECONDS, SANITIZER_MARKS, counts, hog, main, standing_still, until
+
+CRASH = """#include <grasp/goroutine.h>
+#include <string.h>
+__attribute__((noinline)) static int fall(volatile int *where) { *where = 1; return 0; }
+static int run(const char *args) { (void)args; return fall((volatile int *)16); }
+GR_ENTRY("run", run, "writes to address 16");
+"""
+
+CHECKSUM = """#include <grasp/goroutine.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+/* Calls, floats and integers; the result depends on every step. */
+static uint32_t step(uint32_t h, uint32_t v) { return (h ^ v) * 16777619u; }
+static int run(const char *args)
+{
+    unsigned long rounds = strtoul(args, NULL, 10);
+    uint32_t h = 2166136261u;
+    double x = 1.0;
+    char text[64];
+    for (unsigned long i = 0; i < rounds; i++) {
+        for (uint32_t k = 0; k < 1000; k++)
+            h = step(h, k);
+        x = x * 1.0000001 + 0.5 / (double)(i + 1);
+        if (i % 64 == 0)
+            gr_yield();
+    }
+    snprintf(text, sizeof text, "{\\"h\\":%u,\\"x\\":\\"%a\\"}", h, x);
+    return gr_result(text);
+}
+GR_ENTRY("run", run, "computes a checksum");
+"""
+
+FORK = """#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <grasp/goroutine.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+/* Starts CHECKER once by fork and exec, once by posix_spawn; its exit status tells what it inherited. */
+static int child(const char *checker, int way)
+{
+    char *argv[] = {(char *)checker, NULL};
+    int status;
+    pid_t pid = -1;
+    if (way == 0) {
+        pid = fork();
+        if (pid == 0) { execv(checker, argv); _exit(99); }
+    } else if (posix_spawn(&pid, checker, NULL, NULL, argv, environ) != 0) {
+        return 98;
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return 97;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 96;
+}
+static int run(const char *args)
+{
+    char checker[256];
+    int rounds = 0, bad = 0;
+    if (sscanf(args, "[\\"%255[^\\"]\\",%d]", checker, &rounds) != 2)
+        return 95;
+    for (int i = 0; i < rounds && !bad; i++)
+        bad = child(checker, i % 2);
+    return bad;
+}
+GR_ENTRY("run", run, "starts programs");
+"""
+
+CHECKER = """#include <dirent.h>
+#include <signal.h>
+#include <stdlib.h>
+int main(void)
+{
+    sigset_t mask;
+    sigprocmask(SIG_BLOCK, NULL, &mask);
+    for (int n = 1; n < 32; n++) {
+        struct sigaction action;
+        if (sigismember(&mask, n))
+            return 10;
+        if (n == SIGKILL || n == SIGSTOP)
+            continue;
+        sigaction(n, NULL, &action);
+        if (action.sa_handler != SIG_DFL && !(n == SIGPIPE && action.sa_handler == SIG_IGN))
+            return 20;
+    }
+    /* 0 to 2, and the one that reads the directory. */
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        count += entry->d_name[0] != '.' && atoi(entry->d_name) > 2;
+    return count == 1 ? 0 : 30 + count;
+}
+"""
+
+
+class Modules:
+    """A directory with one module of `source`, and programs beside it."""
+
+    def __init__(self, name, source):
+        self.path = tempfile.mkdtemp(prefix="grasp-ops-")
+        self.compile(name + ".so", source, [os.path.join(Daemon.bin, "grasp-cc"), "-O1", "-g"])
+
+    def compile(self, name, source, compiler):
+        path = os.path.join(self.path, name)
+        with open(path + ".c", "w") as file:
+            file.write(source)
+        subprocess.run(compiler + ["-o", path, path + ".c"], check=True, timeout=60)
+        return path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        shutil.rmtree(self.path)
+
+
+def a_crash_leaves_a_report_and_ends_the_daemon():
+    """C4: the report names goroutine, module, pc and stack; no isolation is promised."""
+    with Modules("crash", CRASH) as modules, Daemon("--state", "state", modules=modules.path) as daemon:
+        client = daemon.client()
+        client.send("POST", "/v1/goroutines", {"module": "crash", "entry": "run"})  # the answer may come too late
+        held = 1
+        assert daemon.process.wait(HANG_SECONDS) != 0
+        text = daemon.log()
+        for mark in ("signal 11 (SEGV), address 0x10", f"goroutine {held} ", "module crash", "  pc 0x", "crash+0x", "stack 0x"):
+            assert mark in text, (mark, text)
+        reports = [name for name in os.listdir(daemon.path("state")) if "crash" in name]
+        assert len(reports) == 1, os.listdir(daemon.path("state"))
+        with open(daemon.path(os.path.join("state", reports[0]))) as file:
+            saved = file.read()
+        assert f"goroutine {held}" in saved and "module crash" in saved, saved
+
+
+def memory_runs_out_and_releases_still_work():
+    """C7: spawn and snapshot are answered 503; a release needs no memory."""
+    with hog() as (daemon, client, g, path):
+        if any(mark in daemon.log() for mark in SANITIZER_MARKS):
+            return
+        suspension = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000}).json["id"]
+        other = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000}).json["id"]
+        with open(f"/proc/{daemon.process.pid}/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        # No more address space than there is: every new mapping fails, and malloc soon after.
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (now, resource.RLIM_INFINITY))
+        answer = until(lambda: (a := client.ask("POST", "/v1/goroutines", {"module": "hog", "entry": "scalar", "count": 100000})).status
+                       in (429, 503) and a, "spawning fails")
+        assert answer.status == 503 and answer.json["code"] == "out-of-resources" and answer.headers["Retry-After"], answer
+        # What needs much is refused; letting go needs nothing.
+        assert client.ask("GET", f"/v1/goroutines/{g}/snapshot?bytes=200000").status in (200, 503)
+        client.want(204, "DELETE", f"/v1/suspensions/{suspension}")
+        standing_still(path, 0.1)
+        client.want(204, "DELETE", f"/v1/suspensions/{other}")
+        counts(path)
+        client.want(200, "GET", "/healthz")
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        client.want(201, "POST", "/v1/goroutines", {"module": "hog", "entry": "scalar"})
+
+
+def storm(pid, numbers, stop):
+    """Signals to every thread of a process as fast as this thread can, with what pacing 10 kHz needs."""
+    tgkill = ctypes.CDLL(None).syscall
+    threads = []
+    count = 0
+    while not stop.is_set():
+        if count % 1000 == 0:
+            try:
+                threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+            except FileNotFoundError:
+                return
+        tgkill(234, pid, threads[count % len(threads)], numbers[count % len(numbers)])
+        count += 1
+        if count % 16 == 0:
+            stop.wait(0.0005)
+
+
+def checksums_are_right_under_a_storm_of_signals():
+    """C9: SIGPROF and SIGURG from outside at some 10 kHz while goroutines compute; the rounds, not the time, are fixed."""
+    with Modules("sum", CHECKSUM) as modules:
+        results = []
+        for stormy in (False, True):
+            with Daemon("--procs", "2", modules=modules.path) as daemon:
+                client, stop = daemon.client(), threading.Event()
+                thread = threading.Thread(target=storm, args=(daemon.process.pid, (signal.SIGURG, signal.SIGPROF), stop))
+                ids = client.spawn("sum", "run", 20000, count=4)
+                if stormy:
+                    thread.start()
+                try:
+                    exits = [client.wait_dead(g) for g in ids]
+                finally:
+                    stop.set()
+                    if stormy:
+                        thread.join()
+                results.append({json.dumps(e) for e in exits})
+                client.want(200, "GET", "/healthz")
+        assert len(results[0]) == 1 and results[0] == results[1], results
+
+
+def children_get_nothing_of_the_daemon():
+    """G18: fork, exec and posix_spawn of a goroutine that is preempted all the time."""
+    with Modules("fork", FORK) as modules:
+        checker = modules.compile("checker", CHECKER, ["cc", "-O1"])
+        with Daemon("--procs", "2", "--time-slice-us", "100", "--listen", "127.0.0.1:0", "--state", "state",
+                    modules=modules.path) as daemon:
+            client = daemon.client()
+            ids = client.spawn("fork", "run", [checker, 40], count=3)
+            alive = set(ids)
+            while alive:  # held again and again meanwhile
+                for g in sorted(alive):
+                    answer = client.ask("POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 60000, "timeout_ms": 20000})
+                    if answer.status == 200:
+                        client.want(204, "DELETE", f"/v1/suspensions/{answer.json['id']}")
+                    else:
+                        assert answer.status in (404, 410), answer
+                        alive.discard(g)
+            for g in ids:
+                assert client.wait_dead(g)["code"] == 0, client.get(f"/v1/goroutines/{g}")
+
+
+def it_runs_as_nobody():
+    """Without root: sockets, state, modules, guard regions or not."""
+    if os.geteuid() != 0:
+        return
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copytree(Daemon.modules, os.path.join(directory, "modules"),
+                        ignore=lambda path, names: [n for n in names if not n.endswith(".so")])
+        os.chmod(directory, 0o755)
+        os.mkdir(os.path.join(directory, "run"))
+        os.chown(os.path.join(directory, "run"), nobody.pw_uid, nobody.pw_gid)
+        # The build's directory may be closed to others.
+        shutil.copytree(Daemon.bin, os.path.join(directory, "bin"))
+        shutil.copytree(os.path.join(Daemon.bin, "..", "lib"), os.path.join(directory, "lib"), symlinks=True)
+        script = (
+            "import os,sys,subprocess,tempfile; sys.path.insert(0, sys.argv[1]); import harness\n"
+            "tempfile.tempdir = sys.argv[3] + '/run'\n"
+            "harness.Daemon.bin, harness.Daemon.modules = sys.argv[3] + '/bin', sys.argv[3] + '/modules'\n"
+            "for flags in ([], ['--stack-guard=mprotect']):\n"
+            "    with harness.hog('--state', 'state', '--listen', '127.0.0.1:0', *flags) as (daemon, client, g, path):\n"
+            "        held = client.want(200, 'POST', f'/v1/goroutines/{g}/suspend').json\n"
+            "        assert held['safepoint'] == 'async' and held['principal'] == 'uid:%d' % os.geteuid(), held\n"
+            "        harness.standing_still(path)\n"
+            "        assert client.get(f'/v1/goroutines/{g}/snapshot')['frames']\n"
+            "        client.want(200, 'POST', f'/v1/goroutines/{g}/resume')\n"
+            "        harness.counts(path)\n"
+            "        assert daemon.stop() == 0\n")
+        here = os.path.join(directory, "tests")
+        os.mkdir(here, 0o755)
+        shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "harness.py"), here)
+        done = subprocess.run(["/usr/bin/python3", "-c", script, here, "", directory], user=nobody.pw_uid, group=nobody.pw_gid,
+                              extra_groups=[], capture_output=True, text=True, timeout=120, cwd="/",
+                              env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+        assert done.returncode == 0, done.stderr
+
+
+main([
+    a_crash_leaves_a_report_and_ends_the_daemon,
+    memory_runs_out_and_releases_still_work,
+    checksums_are_right_under_a_storm_of_signals,
+    children_get_nothing_of_the_daemon,
+    it_runs_as_nobody,
+])
