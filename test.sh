@@ -108,12 +108,25 @@ run_suites() { # PRESET CTEST-ARGUMENTS...
     done
 }
 
+# The dashboard's bundler and browser driver, from the registry that npm is set up for; their test is skipped without.
+install_node_packages() {
+    cmp -s tests/dashboard/package.json build/node/package.json && return
+    mkdir -p build/node
+    (cd build/node && cp ../../tests/dashboard/package.json . &&
+        npm install --no-package-lock --no-audit --no-fund) >build/node.log 2>&1 && return
+    rm -f build/node/package.json
+    tail -5 build/node.log
+    return 1
+}
+
 mkdir -p build
 if [ -n "$install" ]; then
     tools/install-packages build-essential cmake ninja-build pkg-config curl ca-certificates \
         libuv1-dev libjansson-dev 'libllhttp-dev|node-llhttp' libdw-dev libelf-dev zlib1g-dev \
         libcmocka-dev libxxhash-dev libsystemd-dev python3-jsonschema spin gdb clang 'libclang-rt-14-dev|libclang-rt-dev' lld \
-        python3 golang-go jq procps || give_up "installation of packages"
+        python3 golang-go jq procps chromium fonts-dejavu-core || give_up "installation of packages"
+    command -v npm >/dev/null || tools/install-packages nodejs npm || give_up "installation of Node"
+    install_node_packages || give_up "installation of node packages (log: build/node.log)"
 fi
 if build release; then
     if [ -n "$quick" ]; then

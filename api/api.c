@@ -194,7 +194,8 @@ static bool check(struct api_call *call)
             api_problem(call, 400, API_CODE_BAD_REQUEST, "%s", err);
         return false;
     }
-    if (!is_open(call) && (!api_auth_host(call) || !api_auth_token(call)))
+    if (!is_open(call) &&
+        (!api_auth_host(call) || (!api_dashboard_has(&call->target) && !api_auth_token(call))))
         return false;
     return api_route_find(call) && may_call(call) && same_instance(call) &&
            api_params_check(call) && api_format_choose(call) &&

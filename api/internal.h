@@ -222,6 +222,9 @@ void api_text_lines(struct api_buf *out, const json_t *value);
 /* ---- Handlers
  * ------------------------------------------------------------------------------------ */
 
+api_handler api_handle_dashboard;
+/* Whether a file of the dashboard is at the path; then no token is asked for. */
+bool api_dashboard_has(const struct api_target *target);
 api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handle_runtime_patch,
     api_handle_metrics, api_handle_modules, api_handle_module, api_handle_module_load, api_handle_module_unload,
     api_handle_goroutines, api_handle_spawn, api_handle_goroutine, api_handle_log,

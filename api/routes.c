@@ -88,6 +88,9 @@ static const struct api_field lease_fields[] = {
 const struct api_route api_routes[] = {
     {"GET", "/healthz", api_handle_healthz, 0, OPEN, NULL, NULL, NULL},
     {"GET", "/readyz", api_handle_readyz, 0, OPEN, NULL, NULL, NULL},
+    {"GET", "/", api_handle_dashboard, 0, PLAIN, NULL, NULL, NULL},
+    {"GET", "/app.js", api_handle_dashboard, 0, PLAIN, NULL, NULL, NULL},
+    {"GET", "/style.css", api_handle_dashboard, 0, PLAIN, NULL, NULL, NULL},
     {"GET", "/metrics", api_handle_metrics, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL,
@@ -134,6 +137,8 @@ static bool fits(const struct api_target *target, const char *path, const char *
                  const char **name)
 {
     size_t i = 0;
+    if (strcmp(path, "/") == 0)
+        return target->root;
     for (; *path; i++) {
         path++; /* the '/' */
         size_t size = strcspn(path, "/");

@@ -34,7 +34,7 @@ static void wrong_requests_are_problems(void **state)
         int status;
         const char *code;
     } rows[] = {
-        {"GET", "/", NULL, 404, "not-found"},
+        {"GET", "/nothing", NULL, 404, "not-found"},
         {"GET", "/v1", NULL, 404, "not-found"},
         {"GET", "/v1/goroutines/", NULL, 400, "bad-request"},
         {"GET", "/v1/goroutines/1/", NULL, 404, "not-found"},
