@@ -7,8 +7,9 @@
 # last on the linker's line. The target is called NAME-module or NAME-program and is part of the
 # default build. Flags of one source: set_source_files_properties(… PROPERTIES COMPILE_OPTIONS "…").
 #
-# The compiler is CMAKE_C_COMPILER; CMAKE_C_FLAGS are not used, since those of a sanitizer build of
-# the runtime do not belong into modules.
+# The compiler is CMAKE_C_COMPILER; CMAKE_C_FLAGS are not used. Of the sanitizers of a build of Grasp's own
+# only ThreadSanitizer goes into modules and programs too: without it, it would not see that they synchronise,
+# and report races that there are not.
 
 if(NOT DEFINED GRASP_MODULE_DIRECTORY)
     set(GRASP_MODULE_DIRECTORY ${CMAKE_BINARY_DIR}/modules)
@@ -47,6 +48,9 @@ function(_grasp_link name target output folder link_flags)
     endif()
     if(NOT arg_OPTIONS)
         set(arg_OPTIONS -O2 -Wall -Wextra)
+    endif()
+    if(GRASP_SANITIZE STREQUAL "thread")
+        list(APPEND arg_OPTIONS -fsanitize=thread)
     endif()
     set(_GRASP_OPTIONS ${arg_OPTIONS})
     if(TARGET grasp-cc)

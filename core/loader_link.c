@@ -152,6 +152,21 @@ static const struct gri_import *classify(const struct gri_elf_import *import, co
     return row;
 }
 
+/*
+ * What a sanitizer's compiler adds to every function and memory access. It calls nobody back, and a pinning
+ * stub would hide from it who called.
+ */
+static bool is_instrumentation(const char *name)
+{
+    static const char *const prefix[] = {"__tsan_", "__asan_", "__ubsan_", "__sanitizer_"};
+
+    for (size_t i = 0; i < sizeof prefix / sizeof prefix[0]; i++) {
+        if (strncmp(name, prefix[i], strlen(prefix[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void *replacement(const struct gri_elf_import *import, void *target, bool *none_left)
 {
     bool foreign;
@@ -159,6 +174,8 @@ static void *replacement(const struct gri_elf_import *import, void *target, bool
     void *stub = NULL;
 
     if (!foreign && (!row || row->class == GRI_IMPORT_OBJECT))
+        return NULL;
+    if (is_instrumentation(import->name))
         return NULL;
     if (row && row->class == GRI_IMPORT_WRAP)
         stub = gri_import_stub((void *)row->wrapper, false);

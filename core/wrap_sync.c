@@ -158,6 +158,28 @@ static int wrap_cnd_timedwait(cnd_t *cond, mtx_t *mutex, const struct timespec *
 
 /* ---- Joins and barriers ---------------------------------------------------------------------- */
 
+/* Joins until `until`, on CLOCK_MONOTONIC. */
+static int join_until(pthread_t thread, void **value, const struct timespec *until)
+{
+#if defined(__SANITIZE_THREAD__)
+    /*
+     * libtsan knows of pthread_clockjoin_np only from gcc 13 on, and takes the next thread that gets the same
+     * pthread_t for a mistake of its own. Tried now and then instead.
+     */
+    struct timespec pause = {0, 1000000};
+    int result = pthread_tryjoin_np(thread, value);
+
+    while (result == EBUSY &&
+           gr_now_ns() < (uint64_t)until->tv_sec * 1000000000u + (uint64_t)until->tv_nsec) {
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+        result = pthread_tryjoin_np(thread, value);
+    }
+    return result == EBUSY ? ETIMEDOUT : result;
+#else
+    return pthread_clockjoin_np(thread, value, CLOCK_MONOTONIC, until);
+#endif
+}
+
 static int join(struct gr_g *g, pthread_t thread, void **value, uint64_t deadline_ns)
 {
     struct timespec until;
@@ -169,7 +191,7 @@ static int join(struct gr_g *g, pthread_t thread, void **value, uint64_t deadlin
         if (gri_wrap_cancelled(g))
             return ECANCELED;
         gri_wrap_slice(deadline_ns, &until, &last);
-        result = GRI_WRAP_BLOCK(g, pthread_clockjoin_np(thread, value, CLOCK_MONOTONIC, &until));
+        result = GRI_WRAP_BLOCK(g, join_until(thread, value, &until));
     }
     return result;
 }

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from harness import Daemon, UnixConnection, main, until
+from harness import Daemon, UnixConnection, about_loops_without_calls, main, until
 
 
 def entries_run_on_real_input_and_leave_a_result():
@@ -200,6 +200,7 @@ def metrics_count():
             assert line + "\n" in text, (line, text)
 
 
+@about_loops_without_calls
 def text_is_for_people():
     with Daemon() as daemon:
         client = daemon.client()

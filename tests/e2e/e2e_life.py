@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 
-from harness import Client, Daemon, HANG_SECONDS, UnixConnection, counts, hog, main, standing_still, until
+from harness import Client, Daemon, HANG_SECONDS, UnixConnection, about_loops_without_calls, counts, hog, main, standing_still, until
 
 
 def graspd(*arguments):
@@ -91,6 +91,7 @@ def sigterm_releases_all_and_ends_with_0():
         assert not os.path.exists(daemon.socket)
 
 
+@about_loops_without_calls
 def draining_refuses_new_work_and_says_so():
     with hog("--drain-seconds", "3600", stretch=0) as (daemon, client, g, path):
         waiting = daemon.client()
@@ -106,12 +107,14 @@ def draining_refuses_new_work_and_says_so():
         assert daemon.stop() == 128 + signal.SIGTERM
 
 
+@about_loops_without_calls
 def leftovers_are_named_after_the_time():
     with hog("--drain-seconds", "1", stretch=0) as (daemon, client, g, path):
         assert daemon.stop(signal.SIGINT) == 0
         assert "event=drain-leftovers" in daemon.log() and f"ids={g}" in daemon.log(), daemon.log()
 
 
+@about_loops_without_calls
 def waiting_requests_are_answered_at_the_end():
     with hog("--drain-seconds", "0", stretch=0) as (daemon, client, g, path):
         client.send("GET", f"/v1/goroutines/{g}?wait_ms=60000")
@@ -133,6 +136,7 @@ def stopped_and_continued_it_releases_what_expired():
         assert client.get("/v1/suspensions")["items"] == []
 
 
+@about_loops_without_calls
 def a_program_with_the_control_plane_inside_is_controlled():
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "s")
@@ -146,10 +150,15 @@ def a_program_with_the_control_plane_inside_is_controlled():
             running = until(lambda: [g for g in client.get("/v1/goroutines")["items"] if g["name"] == "searcher"],
                             "a searcher lives")
             g = running[0]["id"]
-            client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"timeout_ms": 20000})
-            frames = client.get(f"/v1/goroutines/{g}/stack")["frames"]
-            assert any(f["function"] == "search" for f in frames), frames
-            client.want(200, "POST", f"/v1/goroutines/{g}/resume")
+
+            def held_in_search():
+                """One that was just born has not come to its function when it is held."""
+                client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"timeout_ms": 20000})
+                frames = client.get(f"/v1/goroutines/{g}/stack")["frames"]
+                client.want(200, "POST", f"/v1/goroutines/{g}/resume")
+                return any(f["function"] == "search" for f in frames)
+
+            until(held_in_search, "it is held in search")
             client.want(403, "POST", "/v1/modules", {"name": "hog"}, "forbidden")
             client.close()
             process.terminate()

@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 
-from harness import Daemon, counter, counts, hog, main, standing_still, until
+from harness import Daemon, about_loops_without_calls, counter, counts, hog, main, standing_still, until
 
 
 def suspend_look_resume(entry, function):
@@ -35,10 +35,12 @@ def suspend_look_resume(entry, function):
         counts(path)
 
 
+@about_loops_without_calls
 def a_scalar_loop_is_suspended_seen_and_resumed():
     suspend_look_resume("scalar", "scalar")
 
 
+@about_loops_without_calls
 def a_simd_loop_is_suspended_seen_and_resumed():
     suspend_look_resume("simd", "simd")
 
@@ -57,6 +59,7 @@ def a_snapshot_of_a_running_loop_leaves_no_hold():
         counts(path)
 
 
+@about_loops_without_calls
 def the_stack_reads_as_a_traceback():
     with hog() as (daemon, client, g, path):
         text = client.want(200, "GET", f"/v1/goroutines/{g}/stack?format=text").text
@@ -119,6 +122,7 @@ def one_processor_with_a_spinner_is_still_controlled():
             counts(path)
 
 
+@about_loops_without_calls
 def without_signals_a_tight_loop_times_out_with_reasons():
     with hog("--async-preempt=off", stretch=0) as (daemon, client, g, path):
         assert client.get("/v1/runtime")["async_preempt"] is False
@@ -141,6 +145,7 @@ def without_signals_a_tight_loop_times_out_with_reasons():
         assert held["safepoint"] == "async", held
 
 
+@about_loops_without_calls
 def timeout_0_never_waits():
     with hog(stretch=0) as (daemon, client, g, path):
         client.want(504, "POST", f"/v1/goroutines/{g}/suspend", {"timeout_ms": 0}, "suspend-timeout")
@@ -149,6 +154,7 @@ def timeout_0_never_waits():
         assert second["latency_ns"] == 0, second
 
 
+@about_loops_without_calls
 def a_client_that_dies_before_the_answer_holds_nothing():
     with hog("--async-preempt=off", stretch=0) as (daemon, client, g, path):
         waiting = daemon.client()

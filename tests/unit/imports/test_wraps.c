@@ -125,7 +125,10 @@ static void cancel_ends_what_blocks(void **state)
     static const char *const kinds[] = {
         "recv",   "read_socket", "read_pipe", "accept",   "poll_one",     "poll_two",
         "select", "epoll_wait",  "sleep",     "sem_wait", "cond_wait",    "fgets",
-        "flock",  "msgrcv",      "waitpid",   "pause",    "syscall_futex"};
+#if !defined(__SANITIZE_THREAD__) /* its handler puts the signal off until the system call ends */
+        "flock",  "msgrcv",      "waitpid",   "pause",    "syscall_futex",
+#endif
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
