@@ -160,9 +160,9 @@ static bool may_call(struct api_call *call)
     if ((route->scope & call->scopes) != route->scope) {
         api_problem(call, 403, API_CODE_FORBIDDEN,
                     "this token lacks the scope \"%s\", which the call needs",
-                    route->scope == API_SCOPE_READ      ? "read"
-                    : route->scope == API_SCOPE_CONTROL ? "control"
-                                                        : "load");
+                    route->scope & ~call->scopes & API_SCOPE_LOAD      ? "load"
+                    : route->scope & ~call->scopes & API_SCOPE_CONTROL ? "control"
+                                                                       : "read");
         return false;
     }
     if (!is_mutation(call))

@@ -80,6 +80,8 @@ struct api_config {
     const char *const *allow_hosts; /* besides localhost, 127.0.0.1 and [::1] */
     size_t allow_host_count;
     const char *version;
+    const char *gdb_unix;                  /* where gdb can connect by itself; NULL: nowhere */
+    const _Atomic(uint32_t) *gdb_sessions; /* how many there are; may be NULL */
 };
 
 /* From now on these count and no others. Loop thread. */
@@ -136,6 +138,8 @@ struct api_reply {
     struct api_buf body;      /* the whole body, or the next piece of it */
     bool streaming;           /* the length is not known: pieces follow each other */
     bool more;                /* another piece comes after api_call_pull */
+    struct api_gdb *
+        upgrade; /* with 101: the connection is gdb's now, and these holds the host's, if it takes them */
 };
 
 enum api_format {

@@ -233,5 +233,6 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_suspension_delete, api_handle_deadlocks;
 api_handler api_handle_pprof_index, api_handle_pprof_goroutine;
 api_handler api_handle_suspend_group, api_handle_events;
+api_handler api_handle_gdb;
 
 #endif

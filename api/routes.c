@@ -73,6 +73,8 @@ static const struct api_field pprof_goroutine_params[] = {STRING("debug", 0),
                                                           UINT("root", 1, API_ID_MAX),
                                                           END};
 static const struct api_field events_params[] = {STRING("types", 0), STRING("selector", 0), END};
+static const struct api_field gdb_params[] = {STRING("ids", 0), STRING("selector", 0),
+                                              UINT("timeout_ms", 0, API_TIMEOUT_MS_MAX), END};
 static const struct api_field lease_fields[] = {
     {"lease_ms", API_FIELD_UINT, API_LEASE_MS_MIN, API_LEASE_MS_MAX, true}, END};
 
@@ -117,6 +119,7 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/goroutines/{id}/snapshot", api_handle_snapshot, READ, 0, snapshot_params, NULL,
      api_text_snapshot},
     {"GET", "/v1/goroutines/{id}/stack", api_handle_stack, READ, 0, NULL, NULL, api_text_stack},
+    {"GET", "/v1/gdb", api_handle_gdb, READ | CONTROL | LOAD, 0, gdb_params, NULL, NULL},
     {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL, NULL, NULL, api_text_deadlocks},
     {"GET", "/v1/suspensions", api_handle_suspensions, READ, LIST, NULL, NULL,
      api_text_suspensions},

@@ -85,6 +85,12 @@ json_t *api_runtime_json(struct api *api)
                                   api_json_uint(stats.preempts_async)));
     json_object_set_new(value, "refusals", refusals_json(&stats));
     json_object_set_new(value, "limits", limits_json(&stats));
+    const _Atomic(uint32_t) *sessions = api->config.gdb_sessions;
+    json_object_set_new(
+        value, "gdb",
+        json_pack("{s:o,s:i}", "unix", api_json_string(api->config.gdb_unix), "sessions",
+                  /* relaxed: a number to show. */
+                  sessions ? (int)atomic_load_explicit(sessions, memory_order_relaxed) : 0));
     return value;
 }
 

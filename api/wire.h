@@ -8,6 +8,7 @@
 #define API_WIRE_H
 
 #define API_HEADER_INSTANCE "Grasp-Instance"
+#define API_UPGRADE_GDB     "gdb-remote" /* of GET /v1/gdb */
 
 #define API_TYPE_JSON    "application/json"
 #define API_TYPE_PROBLEM "application/problem+json"
@@ -36,6 +37,8 @@
 #define API_SPAWN_COUNT_MAX    100000
 #define API_EVENT_STREAMS_MAX  32
 #define API_IDS_MAX            100000 /* named in one selection */
+#define API_GDB_THREADS_MAX    4096   /* goroutines of one session */
+#define API_GDB_SESSIONS_MAX   16
 #define API_NOTE_BYTES_MAX     255    /* owner and reason of a suspension */
 
 #define API_CODE_BAD_REQUEST        "bad-request"
@@ -64,6 +67,7 @@
 #define API_CODE_URI_TOO_LONG       "uri-too-long"
 #define API_CODE_UNSUPPORTED_TYPE   "unsupported-media-type"
 #define API_CODE_EXPECTATION_FAILED "expectation-failed"
+#define API_CODE_UPGRADE_REQUIRED   "upgrade-required"
 #define API_CODE_UNKNOWN_HOST       "unknown-host"
 #define API_CODE_MODULE_REFUSED     "module-refused"
 #define API_CODE_LIMIT_REACHED      "limit-reached"

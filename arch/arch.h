@@ -171,4 +171,19 @@ size_t arch_vectors_bytes(void);
 typedef void arch_vector_fn(void *arg, const char *name, const void *bytes, size_t size);
 void arch_vectors_each(const void *vectors, arch_vector_fn *fn, void *arg);
 
+/* ---- For gdb ------------------------------------------------------------------------------------- */
+
+/*
+ * The registers as gdb's remote protocol wants them. The description is XML, made for what is saved on this
+ * machine; returns its length as snprintf does.
+ */
+size_t arch_gdb_description(char *out, size_t bytes);
+#define ARCH_GDB_BYTES_MAX 8192
+/*
+ * Their values in the order of the description, at most ARCH_GDB_BYTES_MAX bytes; valid[i] is 1 where byte i
+ * was saved. vectors NULL: there are none. Returns how many bytes.
+ */
+size_t arch_gdb_registers(const struct arch_regs *regs, const void *vectors, uint8_t *bytes,
+                          uint8_t *valid);
+
 #endif

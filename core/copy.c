@@ -157,3 +157,59 @@ const char *gr_arch_name(void)
 {
     return arch_name();
 }
+
+/* ---- For gdb ------------------------------------------------------------------------------------- */
+
+_Static_assert(GR_GDB_BYTES_MAX >= ARCH_GDB_BYTES_MAX, "registers fit");
+
+size_t gr_gdb_description(char *out, size_t bytes)
+{
+    return arch_gdb_description(out, bytes);
+}
+
+size_t gr_gdb_registers(const struct gr_copy *copy, uint8_t *bytes, uint8_t *valid)
+{
+    struct arch_regs regs = {.present = copy->reg_present, .pc = copy->pc, .sp = copy->sp};
+
+    memcpy(regs.value, copy->reg, sizeof regs.value);
+    return arch_gdb_registers(&regs, copy->vector_bytes ? copy->vectors : NULL, bytes, valid);
+}
+
+size_t gr_memory_read(uint64_t address, void *to, size_t bytes)
+{
+    return gri_memory_read(address, to, bytes);
+}
+
+/* What of [address, address + size) is in the block of a folded stack. */
+static void patch_folded(const struct gr_g *g, uint64_t address, uint8_t *bytes, size_t size)
+{
+    uint64_t lo = (uint64_t)g->ctx_sched, hi = (uint64_t)g->foreign, end = address + size;
+    uint64_t from = lo > address ? lo : address, to = hi < end ? hi : end;
+
+    if (from < to)
+        memcpy(bytes + (from - address), block_of(g) + (from - lo), to - from);
+}
+
+void gr_held_patch(const struct gr_hold *hold, uint64_t address, void *bytes, size_t size)
+{
+    const struct gr_g *g = hold->g;
+
+    /* acquire; pairs with conclude. */
+    if (!g || atomic_load_explicit(&hold->state, memory_order_acquire) != GR_HOLD_STOPPED ||
+        address + size <= (uint64_t)g->stack.lo || address >= (uint64_t)g->stack.hi)
+        return;
+    if (block_of(g)) { /* no foreign call is under way (fold.c, F1) */
+        patch_folded(g, address, bytes, size);
+        return;
+    }
+    for (uint64_t i = 0; i < g->foreign->depth && i < ARCH_FOREIGN_MAX; i++) {
+        const uint8_t *real = (const uint8_t *)&g->foreign->call[i].address;
+
+        for (unsigned k = 0; k < sizeof g->foreign->call[i].address; k++) {
+            uint64_t at = g->foreign->call[i].slot + k;
+
+            if (at >= address && at - address < size)
+                ((uint8_t *)bytes)[at - address] = real[k];
+        }
+    }
+}

@@ -18,6 +18,8 @@ const char srv_usage[] =
     "/tmp/graspd-UID.sock)\n"
     "  --unix-mode MODE       its mode, octal (0600); --unix-group NAME: its group, whose members "
     "may come in\n"
+    "  --gdb-unix PATH        a socket for gdb: target remote PATH; sees what is suspended then; "
+    "mode 0600\n"
     "  --listen HOST:PORT     also TCP, repeatable; port 0: any; loopback only unless "
     "--allow-remote\n"
     "  --allow-host NAME      a further name for Host on TCP, repeatable\n"
@@ -56,6 +58,7 @@ static const struct option options[] = {
     {"unix", KIND_STRING, AT(unix_path), 0, 0, 0},
     {"unix-mode", KIND_OCTAL, AT(unix_mode), 0, 0, 0770},
     {"unix-group", KIND_STRING, AT(unix_group), 0, 0, 0},
+    {"gdb-unix", KIND_STRING, AT(gdb_unix), 0, 0, 0},
     {"listen", KIND_LIST, AT(listen), AT(listen_count), 0, SRV_LISTENERS_MAX},
     {"allow-host", KIND_LIST, AT(allow_host), AT(allow_host_count), 0, SRV_HOSTS_MAX},
     {"allow-remote", KIND_FLAG, AT(allow_remote), 0, 0, 0},

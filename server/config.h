@@ -20,6 +20,7 @@ struct srv_config {
     char *unix_path;
     uint64_t unix_mode; /* as octal */
     char *unix_group;
+    char *gdb_unix;
     char *listen[SRV_LISTENERS_MAX];
     size_t listen_count;
     char *allow_host[SRV_HOSTS_MAX];

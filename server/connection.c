@@ -12,8 +12,6 @@
 
 #include "log.h"
 
-static void pump(struct srv_conn *conn);
-
 /* ---- Closing
  * ------------------------------------------------------------------------------------- */
 
@@ -54,6 +52,7 @@ void srv_conn_close(struct srv_conn *conn)
     conn->server->conn_count--;
     conn->server->tcp_count -= conn->peer.tcp;
     drop_queue(conn);
+    srv_conn_gdb_end(conn);
     uv_close(&conn->uv.handle, on_closed);
 }
 
@@ -119,7 +118,7 @@ static void on_written(uv_write_t *request, int status)
     if (status < 0)
         srv_conn_close(conn);
     else
-        pump(conn);
+        srv_conn_pump(conn);
 }
 
 /* Writes the piece of the first exchange; false if that ended the connection. */
@@ -144,6 +143,11 @@ static bool write_first(struct srv_conn *conn)
         conn->last_answer = conn->said_close = true;
     if (last)
         queue_pop(conn);
+    /* Taken before the write: from then on x is the write's. */
+    struct api_gdb *upgrade = x->call.reply.upgrade;
+    x->call.reply.upgrade = NULL;
+    if (upgrade)
+        srv_conn_gdb_begin(conn, upgrade);
     if (uv_write(&x->write, &conn->uv.stream, bufs, count, on_written)) {
         x->writing = false;
         if (last)
@@ -168,9 +172,16 @@ static void send_continue(struct srv_conn *conn)
 static bool flush(struct srv_conn *conn)
 {
     while (conn->first && conn->first->ready && !conn->first->writing) {
+        if (conn->gdb_only) {
+            struct srv_exchange *x = conn->first;
+            queue_pop(conn);
+            srv_conn_gdb_answer(conn, &x->call.reply);
+            srv_exchange_destroy(x, true);
+            return !conn->closing;
+        }
         if (!write_first(conn))
             return false;
-        if (conn->said_close)
+        if (conn->said_close || conn->gdb)
             drop_queue(conn); /* requests that came behind one whose answer ends the connection */
     }
     if (conn->continue_due && !conn->first)
@@ -189,7 +200,7 @@ void srv_conn_reply(void *ctx, struct api_call *call)
     }
     x->ready = true;
     conn->active_ns = gr_now_ns();
-    pump(conn);
+    srv_conn_pump(conn);
 }
 
 /* ---- In
@@ -298,11 +309,12 @@ static void set_reading(struct srv_conn *conn)
 static bool is_over(const struct srv_conn *conn)
 {
     bool no_more = conn->last_answer || (conn->eof && !conn->backlog.size);
-    return no_more && !conn->first && uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
+    return no_more && !conn->gdb && !conn->first &&
+           uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
 }
 
 /* Everything that can go on does: answers out, backlog in. One at a time for a connection. */
-static void pump(struct srv_conn *conn)
+void srv_conn_pump(struct srv_conn *conn)
 {
     if (conn->feeding || conn->closing)
         return;
@@ -332,7 +344,7 @@ static void pump(struct srv_conn *conn)
 static void on_eof(struct srv_conn *conn)
 {
     conn->eof = true;
-    if (conn->lingering) {
+    if (conn->lingering || conn->gdb || conn->gdb_only) {
         srv_conn_close(conn);
         return;
     }
@@ -343,12 +355,16 @@ static void on_eof(struct srv_conn *conn)
     conn->feeding = false;
     if (srv_parser_busy(&conn->parser))
         conn->last_answer = true;
-    pump(conn);
+    srv_conn_pump(conn);
 }
 
 static void on_bytes(struct srv_conn *conn, const char *bytes, size_t size)
 {
     conn->active_ns = gr_now_ns();
+    if (conn->gdb || conn->gdb_only) {
+        srv_conn_gdb_bytes(conn, bytes, size);
+        return;
+    }
     if (conn->lingering || conn->last_answer) {
         conn->lingered += size;
         if (conn->lingered > SRV_LINGER_BYTES_MAX)
@@ -365,7 +381,7 @@ static void on_bytes(struct srv_conn *conn, const char *bytes, size_t size)
             return;
         }
     }
-    pump(conn);
+    srv_conn_pump(conn);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
@@ -384,7 +400,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 
 static bool is_idle(const struct srv_conn *conn)
 {
-    return !conn->first && !srv_parser_busy(&conn->parser) &&
+    return !conn->gdb && !conn->first && !srv_parser_busy(&conn->parser) &&
            uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
 }
 
@@ -411,7 +427,7 @@ static void sweep_one(struct srv_conn *conn, uint64_t now)
                 (!conn->parser.head_done && older(now, conn->request_ns, limits->head_seconds)))) {
         refuse(conn, 408, API_CODE_REQUEST_TIMEOUT, "the request did not arrive in time");
         if (!conn->closing)
-            pump(conn);
+            srv_conn_pump(conn);
     }
 }
 
@@ -436,10 +452,10 @@ void srv_conn_end_all(struct srv_server *server)
             if (x->in_api)
                 api_call_abandon(&x->call);
         conn->feeding = false;
-        if (is_idle(conn))
+        if (is_idle(conn) || conn->gdb)
             srv_conn_close(conn);
         else
-            pump(conn);
+            srv_conn_pump(conn);
     }
 }
 
@@ -543,4 +559,8 @@ void srv_conn_accept(struct srv_listener *listener)
     else
         identify(conn);
     set_reading(conn);
+    if (listener->is_gdb && !conn->closing) {
+        conn->gdb_only = true;
+        parse(conn, srv_conn_gdb_request, strlen(srv_conn_gdb_request));
+    }
 }

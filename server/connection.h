@@ -70,8 +70,10 @@ struct srv_conn {
     uint64_t active_ns;  /* last byte in or answer out */
     uint64_t request_ns; /* first byte of the request that is being received */
     uint64_t linger_ns;
-    size_t unsent;     /* as seen by the last sweep */
-    uint64_t moved_ns; /* when that last changed */
+    size_t unsent;       /* as seen by the last sweep */
+    uint64_t moved_ns;   /* when that last changed */
+    struct srv_gdb *gdb; /* it speaks gdb's protocol and HTTP no more */
+    bool gdb_only;       /* of gdb's own socket: it never speaks HTTP */
 };
 
 /* From a listener with a pending connection. */
@@ -82,8 +84,23 @@ void srv_conn_sweep(struct srv_server *server);
 /* The daemon ends: waiting calls are answered as they stand, every connection closes after its
  * answers. */
 void srv_conn_end_all(struct srv_server *server);
+/* Writes and parses what can be. May close the connection. */
+void srv_conn_pump(struct srv_conn *conn);
 /* api_host.reply */
 void srv_conn_reply(void *ctx, struct api_call *call);
+
+/* gdb_conn.c: connections that speak gdb's protocol. */
+/* Of gdb's own socket: asks the API for what is held, as GET /v1/gdb would. */
+extern const char srv_conn_gdb_request[];
+/* The first exchange's reply is 101: takes its holds over, before it is written. */
+struct api_gdb;
+void srv_conn_gdb_begin(struct srv_conn *conn, struct api_gdb *held);
+/* The answer for one of gdb's own socket: a session, or one that tells the problem in `reply`. */
+void srv_conn_gdb_answer(struct srv_conn *conn, struct api_reply *reply);
+void srv_conn_gdb_bytes(struct srv_conn *conn, const char *bytes, size_t size);
+void srv_conn_gdb_end(struct srv_conn *conn);
+/* Closes all of them, and so releases what they hold. */
+void srv_conn_gdb_end_all(struct srv_server *server);
 
 /* exchange.c: an exchange's piece as bytes in x->out, and what it needs of the body. */
 void srv_exchange_frame(struct srv_exchange *x, uv_buf_t bufs[3], unsigned *count);

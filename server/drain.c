@@ -106,6 +106,7 @@ static void begin(struct srv_server *server)
     srv_log(SRV_INFO, "draining", "seconds=%" PRIu64, server->config.drain_seconds);
     srv_systemd_stopping();
     api_drain(server->api);
+    srv_conn_gdb_end_all(server);
     uv_timer_start(&server->drain, look, 0, LOOK_MS);
 }
 

@@ -95,6 +95,10 @@ static void add_status(struct srv_exchange *x)
     if (reply->content_type)
         api_buf_printf(&x->out, "Content-Type: %s\r\n", reply->content_type);
     api_buf_add(&x->out, reply->headers.data, reply->headers.size);
+    if (reply->status == 101) {
+        api_buf_str(&x->out, "Connection: Upgrade\r\n\r\n");
+        return;
+    }
     if (reply->streaming && !x->http10)
         api_buf_str(&x->out, "Transfer-Encoding: chunked\r\n");
     else if (!reply->streaming && reply->status != 204)

@@ -31,7 +31,11 @@ static int start(struct srv_server *server, char *err, size_t err_bytes)
         return -errno;
     }
     srv_config_runtime(&server->config, &options);
-    int result = srv_setup_tokens(server, err, err_bytes);
+    int result = srv_setup_gdb(server);
+    if (result)
+        snprintf(err, err_bytes, "out of memory");
+    if (!result)
+        result = srv_setup_tokens(server, err, err_bytes);
     if (!result)
         result = gr_start(&options, err, err_bytes);
     return result ? result : srv_start(server, err, err_bytes);

@@ -89,23 +89,45 @@ static int find_group(struct srv_server *server)
     return 0;
 }
 
-static int listen_unix(struct srv_server *server)
+/* A bound socket of ours at `path`, not listened on yet. `flag` is what it is called in errors. */
+static int bind_unix(struct srv_server *server, const char *flag, const char *path,
+                     struct srv_listener **out)
 {
-    const char *path = server->config.unix_path;
     struct srv_listener *listener = add_listener(server, false);
     snprintf(listener->name, sizeof listener->name, "%.127s", path);
     uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
     listener->uv.handle.data = listener;
+    *out = listener;
     if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-        return failed(server, -ENAMETOOLONG, "--unix", path);
-    int err = find_group(server);
-    if (!err && (err = remove_stale(path)))
-        failed(server, err, "--unix", path);
+        return failed(server, -ENAMETOOLONG, flag, path);
+    int err = remove_stale(path);
+    if (!err)
+        err = uv_pipe_bind(&listener->uv.pipe, path);
+    return err ? failed(server, err, flag, path) : 0;
+}
+
+static int listen_gdb(struct srv_server *server)
+{
+    const char *path = server->config.gdb_unix;
+    struct srv_listener *listener;
+    int err = bind_unix(server, "--gdb-unix", path, &listener);
     if (err)
         return err;
-    err = uv_pipe_bind(&listener->uv.pipe, path);
+    listener->is_gdb = true;
+    if (chmod(path, 0600))
+        return failed(server, -errno, "--gdb-unix", path);
+    return listen_on(server, listener);
+}
+
+static int listen_unix(struct srv_server *server)
+{
+    const char *path = server->config.unix_path;
+    struct srv_listener *listener;
+    int err = find_group(server);
+    if (!err)
+        err = bind_unix(server, "--unix", path, &listener);
     if (err)
-        return failed(server, err, "--unix", path);
+        return err;
     if (chmod(path, (mode_t)server->config.unix_mode) ||
         (server->config.unix_group && chown(path, (uid_t)-1, server->unix_gid)))
         return failed(server, -errno, "--unix-mode or --unix-group for", path);
@@ -274,6 +296,8 @@ int srv_listen_all(struct srv_server *server)
     int err = server->config.unix_path ? listen_unix(server) : find_group(server);
     for (size_t i = 0; i < server->inherited_count && !err; i++)
         err = open_inherited(server, server->inherited[i]);
+    if (!err && server->config.gdb_unix)
+        err = listen_gdb(server);
     for (size_t i = 0; i < server->config.listen_count && !err; i++)
         err = listen_tcp(server, server->config.listen[i]);
     if (!err && srv_has_tcp(server) && server->config.no_auth)
@@ -293,7 +317,7 @@ void srv_describe(const struct srv_server *server, char *out, size_t out_bytes)
 {
     const char *path = "-";
     for (size_t i = server->listener_count; i-- > 0;)
-        if (!server->listener[i].is_tcp)
+        if (!server->listener[i].is_tcp && !server->listener[i].is_gdb)
             path = server->listener[i].name;
     int at = snprintf(out, out_bytes, "unix=%s listen=", path);
     bool any = false;
@@ -304,5 +328,7 @@ void srv_describe(const struct srv_server *server, char *out, size_t out_bytes)
             any = true;
         }
     if (!any && (size_t)at < out_bytes)
-        snprintf(out + at, out_bytes - (size_t)at, "-");
+        at += snprintf(out + at, out_bytes - (size_t)at, "-");
+    if (server->config.gdb_unix && (size_t)at < out_bytes)
+        snprintf(out + at, out_bytes - (size_t)at, " gdb=%s", server->config.gdb_unix);
 }

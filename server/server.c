@@ -99,7 +99,9 @@ static int create_api(struct srv_server *server)
                                 .no_auth = server->config.no_auth,
                                 .allow_hosts = (const char *const *)server->config.allow_host,
                                 .allow_host_count = server->config.allow_host_count,
-                                .version = SRV_VERSION};
+                                .version = SRV_VERSION,
+                                .gdb_unix = server->config.gdb_unix,
+                                .gdb_sessions = &server->gdb_sessions};
     server->api = api_create(&host, &config);
     if (server->api)
         return 0;

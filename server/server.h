@@ -41,6 +41,7 @@ struct srv_listener {
     } uv;
     struct srv_server *server;
     bool is_tcp;
+    bool is_gdb;
     char name[128]; /* the path, or HOST:PORT as bound */
 };
 
@@ -54,13 +55,14 @@ struct srv_server {
     uv_timer_t alarm, sweep, drain;
     uv_poll_t signals;
     int signal_fd; /* eventfd written by the signal handler; -1: signals are not ours */
-    struct srv_listener listener[2 * SRV_LISTENERS_MAX + 1];
+    struct srv_listener listener[2 * SRV_LISTENERS_MAX + 2];
     size_t listener_count;
     int inherited[SRV_LISTENERS_MAX]; /* listening sockets that a service manager handed over */
     size_t inherited_count;
     struct srv_conn *conns; /* the list of all */
     size_t conn_count, tcp_count;
-    gid_t unix_gid; /* whose members may come in; -1: nobody else */
+    _Atomic(uint32_t) gdb_sessions; /* the loop's; read by GET /v1/runtime */
+    gid_t unix_gid;                 /* whose members may come in; -1: nobody else */
     bool draining, stopping;
     bool descriptors_out; /* as the last sweep found it */
     uint64_t drain_until_ns;

@@ -21,6 +21,21 @@ char *srv_default_unix(const char *name)
     return size < 0 ? NULL : path;
 }
 
+int srv_setup_gdb(struct srv_server *server)
+{
+    char *path = server->config.gdb_unix, *whole;
+    char *here = path && *path != '/' ? getcwd(NULL, 0) : NULL;
+    if (!here)
+        return 0;
+    int size = asprintf(&whole, "%s/%s", here, path);
+    free(here);
+    if (size < 0)
+        return -ENOMEM;
+    free(path);
+    server->config.gdb_unix = whole;
+    return 0;
+}
+
 /* By plain stderr and not by the log: a log is kept, a token should not be. */
 static int make_token(struct srv_server *server, char *err, size_t err_bytes)
 {

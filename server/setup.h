@@ -8,6 +8,8 @@
 
 /* The path of a socket of ours in a directory that only we can write, or in /tmp. malloc'ed. */
 char *srv_default_unix(const char *name);
+/* Makes the path of gdb's socket absolute: clients elsewhere are told it. 0 or -ENOMEM. */
+int srv_setup_gdb(struct srv_server *server);
 /* Tokens for TCP: from the file, else from the state directory, else a new one that is printed to
  * stderr. */
 int srv_setup_tokens(struct srv_server *server, char *err, size_t err_bytes);

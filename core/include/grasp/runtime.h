@@ -276,6 +276,21 @@ typedef void gr_vector_fn(void *arg, const char *name, const void *bytes, size_t
 void gr_copy_vectors_each(const struct gr_copy *copy, gr_vector_fn *fn, void *arg);
 const char *gr_arch_name(void);
 
+/* ---- For gdb --------------------------------------------------------------------------------------- */
+
+/* The registers that gr_gdb_registers fills, as a target description in XML. Its length, as snprintf. */
+size_t gr_gdb_description(char *out, size_t bytes);
+#define GR_GDB_BYTES_MAX 8192
+/* Registers of a copy in that order; valid[i] is 1 where byte i was saved. At most GR_GDB_BYTES_MAX; returns how many. */
+size_t gr_gdb_registers(const struct gr_copy *copy, uint8_t *bytes, uint8_t *valid);
+/* Reads memory of this process, from `address` as far as it is mapped: how many bytes. From anywhere. */
+size_t gr_memory_read(uint64_t address, void *to, size_t bytes);
+/*
+ * `bytes` were read at `address`: where they are of the held goroutine's stack, they become what the program would
+ * see: return addresses that the runtime has replaced (of foreign calls), a stack that is folded. Nothing else changes.
+ */
+void gr_held_patch(const struct gr_hold *hold, uint64_t address, void *bytes, size_t size);
+
 /* ---- Modules ------------------------------------------------------------------------------------- */
 
 struct gr_module_info {
