@@ -425,6 +425,11 @@ static void a_copy_of_a_folded_goroutine_is_as_one_made_before(void **state)
         before.stack + (before.copy.sp - before.copy.copied_lo),
         (size_t)((const uint8_t *)(pattern_in(&before, w.seed) + PATTERN_WORDS) - before.stack) -
             (before.copy.sp - before.copy.copied_lo));
+    /* Live memory, as a debugger reads it, is that as well. */
+    assert_int_equal(gr_memory_read(after.copy.sp, before.stack, 1024), 1024);
+    gr_held_patch(&h, after.copy.sp, before.stack, 1024);
+    assert_memory_equal(before.stack, after.stack + (after.copy.sp - after.copy.copied_lo), 1024);
+    assert_true(info_of(id).folded);
     /* Woken while it is held, it goes on when it is let go. */
     atomic_store(&ended, 0);
     assert_int_equal(gr_chan_try_send(small_chan, &value), 0);
