@@ -28,9 +28,8 @@
 #define FRESH_SHARE_NS 100000
 #define SYSCALL_GRACE_NS                                                                           \
     200000 /* a processor may sit in a system call so long while others wait for one */
-#define RETRY_NS        20000
+#define WATCH_NS        2000 /* as for suspends (suspend.c) */
 #define RETRY_JITTER_NS 40000
-#define RETRY_SLOW_NS   1000000
 
 static struct gri_lock pending_lock;
 static struct gr_g *pending_head;
@@ -91,11 +90,28 @@ static bool visit_pending(uint64_t now_ns, bool *fresh)
 
 /* ---- Slices and retakes -------------------------------------------------------------------------- */
 
-/* The goroutine on m has to go. */
-static void end_slice(struct gr_m *m)
+/* Whether m's goroutine gave way to the poison within the time that code with calls needs for it. */
+static bool gave_way(const struct gr_m *m)
+{
+    uint64_t until = arch_ticks() + gri_ns_to_ticks(WATCH_NS);
+
+    do {
+        /* relaxed: a late answer costs a signal in vain. */
+        if (!atomic_load_explicit(&m->slice_request, memory_order_relaxed))
+            return true;
+        arch_pause();
+    } while (arch_ticks() < until);
+    return false;
+}
+
+/*
+ * The goroutine on m has to go: cooperatively if it can. Code that calls functions meets the poison long before a signal
+ * would arrive, and a signal would most likely find it inside the very check, in vain. asked_for_ns: how long ago it was
+ * asked first.
+ */
+static void end_slice(struct gr_m *m, uint64_t asked_for_ns)
 {
     struct gr_g *g = atomic_load_explicit(&m->curg, memory_order_relaxed);
-
     bool again;
 
     if (!g)
@@ -104,7 +120,11 @@ static void end_slice(struct gr_m *m)
     again = atomic_exchange_explicit(&m->slice_request, 1, memory_order_relaxed);
     gri_poison(m);
     /* A g is a slot: a stale one only gets its counters touched. */
-    gri_send_signal(m, g, again);
+    if (again)
+        gri_send_signal_again(m, g,
+                              asked_for_ns < STUBBORN_NS ? GRI_RETRY_GAP_NS : GRI_RETRY_SLOW_NS);
+    else if (!gave_way(m))
+        gri_send_signal(m, g);
 }
 
 /*
@@ -121,7 +141,7 @@ static void ask_to_go(struct gr_p *p, struct gr_m *m, uint64_t now_ns)
     } else if (now_ns - p->asked_ns > STUBBORN_NS) {
         gri_runq_rescue(p);
     }
-    end_slice(m);
+    end_slice(m, now_ns - p->asked_ns);
 }
 
 /* A running processor: when to look again because somebody waits for it; 0: nobody does. */
@@ -140,8 +160,10 @@ static uint64_t watch_running(struct gr_p *p, uint64_t now_ns, uint64_t now_tick
         (waits &&
          ran > (uint64_t)atomic_load_explicit(&gri_sched.slice_us, memory_order_relaxed) * 1000) ||
         (next && ran > FRESH_SHARE_NS && now_ticks > fresh &&
-         gri_ticks_to_ns(now_ticks - fresh) > FRESH_WAIT_NS))
+         gri_ticks_to_ns(now_ticks - fresh) > FRESH_WAIT_NS)) {
         ask_to_go(p, m, now_ns);
+        return now_ns - p->asked_ns < STUBBORN_NS ? 2 * GRI_RETRY_GAP_NS : TICK_BUSY_NS;
+    }
     return next ? FRESH_WAIT_NS : waits ? TICK_BUSY_NS : 0;
 }
 
@@ -214,8 +236,8 @@ static uint64_t round_of_work(uint32_t *seed)
         gri_scavenger_wake();
     if (visit_pending(now, &fresh)) {
         *seed = *seed * 1664525u + 1013904223u;
-        wake = earlier(wake,
-                       now + (fresh ? RETRY_NS + (*seed >> 8) % RETRY_JITTER_NS : RETRY_SLOW_NS));
+        wake = earlier(wake, now + (fresh ? GRI_RETRY_GAP_NS + (*seed >> 8) % RETRY_JITTER_NS
+                                          : GRI_RETRY_SLOW_NS));
     }
     tick = watch_processors(now);
     if (tick && tick < TICK_CALM_NS)

@@ -64,31 +64,59 @@ static bool thread_advances(struct gr_m *m)
     return true;
 }
 
-bool gri_send_signal(struct gr_m *m, struct gr_g *g, bool again)
+/* signal_pending is set: sends. True: the signal is on its way. */
+static bool send(struct gr_m *m, struct gr_g *g)
+{
+    atomic_fetch_add_explicit(&g->signals, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&gri_count_signals, 1, memory_order_relaxed);
+    /* relaxed: paces the next one. */
+    atomic_store_explicit(&m->signalled_ns, gr_now_ns(), memory_order_relaxed);
+    if (syscall(SYS_tgkill, getpid(), m->tid, SIGURG) == 0)
+        return true;
+    atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
+    return false;
+}
+
+/* Whether signals are on, and none is on its way: then signal_pending is ours. */
+static bool may_send(struct gr_m *m, struct gr_g *g, bool *under_way)
 {
     uint32_t none = 0;
 
+    *under_way = false;
     if (atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed)) {
         refuse(g, GR_REFUSED_OFF, 0);
         return false;
     }
     /* acq_rel; pairs with the handler's clearing: one signal at a time. */
-    if (!atomic_compare_exchange_strong_explicit(&m->signal_pending, &none, 1, memory_order_acq_rel,
-                                                 memory_order_relaxed))
+    if (atomic_compare_exchange_strong_explicit(&m->signal_pending, &none, 1, memory_order_acq_rel,
+                                                memory_order_relaxed))
         return true;
-    if (again && !thread_advances(m)) {
+    *under_way = true;
+    return false;
+}
+
+bool gri_send_signal(struct gr_m *m, struct gr_g *g)
+{
+    bool under_way;
+
+    return may_send(m, g, &under_way) ? send(m, g) : under_way;
+}
+
+void gri_send_signal_again(struct gr_m *m, struct gr_g *g, uint64_t gap_ns)
+{
+    bool under_way;
+
+    /* relaxed: see send. */
+    if (gr_now_ns() - atomic_load_explicit(&m->signalled_ns, memory_order_relaxed) < gap_ns ||
+        !may_send(m, g, &under_way))
+        return;
+    if (!thread_advances(m)) {
         refuse(g, GR_REFUSED_BLOCKED, 0);
         atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
-        return false;
+        return;
     }
-    atomic_fetch_add_explicit(&g->signals, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&gri_count_signals, 1, memory_order_relaxed);
-    if (again)
-        atomic_fetch_add_explicit(&gri_count_resent, 1, memory_order_relaxed);
-    if (syscall(SYS_tgkill, getpid(), m->tid, SIGURG) == 0)
-        return true;
-    atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
-    return false;
+    atomic_fetch_add_explicit(&gri_count_resent, 1, memory_order_relaxed);
+    send(m, g);
 }
 
 void gri_signal_thread(struct gr_m *m)

@@ -27,6 +27,9 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#define GRI_RETRY_GAP_NS  20000   /* between signals to one thread, while a request is fresh */
+#define GRI_RETRY_SLOW_NS 1000000 /* and afterwards */
+
 #define GRI_RUNQ_SLOTS  256u
 #define GRI_THREADS_MAX 100000
 
@@ -97,6 +100,7 @@ struct gr_m {
 
     /* Senders', exchanged relaxed: the thread's CPU clock at the last repeated signal. */
     uint64_t cpu_at_refusal;
+    _Atomic(uint64_t) signalled_ns; /* monotonic, of the last signal; relaxed: paces repetitions */
 };
 
 /* Shared by all of core; one instance. */
@@ -245,10 +249,14 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
 int gri_hold_self(struct gr_hold *hold);
 /* System stack, of gri_mcall: PROTOCOL's park. */
 void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg);
-/* Makes whoever runs on m reach a safe-point: by its next check, or by a signal. `g` for its counters; again: one was refused. */
+/* Makes whoever runs on m reach a safe-point: by its next check, or by a signal. `g` for its counters. */
 void gri_poison(struct gr_m *m);
-bool gri_send_signal(struct gr_m *m, struct gr_g *g,
-                     bool again); /* true: sent, or one is on its way */
+bool gri_send_signal(struct gr_m *m, struct gr_g *g); /* true: sent, or one is on its way */
+/*
+ * Monitor only: once more, but not within gap_ns of the one before. A refused thread has to get somewhere in between: without
+ * a gap the monitor, which has the better nice value, could interrupt it for ever at the same instruction.
+ */
+void gri_send_signal_again(struct gr_m *m, struct gr_g *g, uint64_t gap_ns);
 /* Interrupts a system call of m, whatever the off switch says. */
 void gri_signal_thread(struct gr_m *m);
 int gri_preempt_init(void);

@@ -262,7 +262,7 @@ static void insist(struct gr_g *g, uint64_t deadline_ns)
     uint64_t now = gr_now_ns(), patience = RETRY_NS;
 
     if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0 &&
-        gri_send_signal(m, g, false))
+        gri_send_signal(m, g))
         patience = LOST_NS;
     if (deadline_ns < now + patience)
         patience = deadline_ns > now ? deadline_ns - now : 0;
@@ -406,7 +406,7 @@ bool gri_pending_visit(struct gr_g *g, uint64_t now_ns, bool *fresh)
     struct gr_hold *hold;
     struct gr_m *m;
     uint64_t w;
-    bool pending;
+    bool pending, young = false;
 
     gri_lock(&g->wait_lock);
     while ((hold = take_expired(g, now_ns))) {
@@ -418,7 +418,8 @@ bool gri_pending_visit(struct gr_g *g, uint64_t now_ns, bool *fresh)
     }
     pending = g->waiters != NULL;
     for (hold = g->waiters; hold; hold = hold->next)
-        *fresh |= hold->asked_ns + FRESH_NS > now_ns;
+        young |= hold->asked_ns + FRESH_NS > now_ns;
+    *fresh |= young;
     if (!pending)
         g->pending_listed = false;
     gri_unlock(&g->wait_lock);
@@ -426,7 +427,7 @@ bool gri_pending_visit(struct gr_g *g, uint64_t now_ns, bool *fresh)
     m = atomic_load_explicit(&g->m, memory_order_acquire);
     if (pending && m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0) {
         gri_poison(m);
-        gri_send_signal(m, g, true);
+        gri_send_signal_again(m, g, young ? GRI_RETRY_GAP_NS : GRI_RETRY_SLOW_NS);
     }
     return pending;
 }
