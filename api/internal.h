@@ -187,6 +187,12 @@ bool api_auth_origin(struct api_call *call);
 /* audit.c: hands the host a line about a call that is answered; nothing for one that reads. */
 void api_audit(struct api_call *call);
 
+/* ---- The document ------------------------------------------------------------------------------
+ */
+
+/* api/openapi.json, embedded by the build. */
+extern const char api_openapi[], api_openapi_end[];
+
 /* ---- JSON out ----------------------------------------------------------------------------------
  */
 
@@ -226,7 +232,7 @@ api_handler api_handle_dashboard;
 /* Whether a file of the dashboard is at the path; then no token is asked for. */
 bool api_dashboard_has(const struct api_target *target);
 api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handle_runtime_patch,
-    api_handle_metrics, api_handle_modules, api_handle_module, api_handle_module_load, api_handle_module_unload,
+    api_handle_openapi, api_handle_metrics, api_handle_modules, api_handle_module, api_handle_module_load, api_handle_module_unload,
     api_handle_goroutines, api_handle_spawn, api_handle_goroutine, api_handle_log,
     api_handle_cancel, api_handle_suspend, api_handle_resume, api_handle_snapshot, api_handle_stack,
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,

@@ -94,6 +94,7 @@ const struct api_route api_routes[] = {
     {"GET", "/app.js", api_handle_dashboard, 0, PLAIN, NULL, NULL, NULL},
     {"GET", "/style.css", api_handle_dashboard, 0, PLAIN, NULL, NULL, NULL},
     {"GET", "/metrics", api_handle_metrics, READ, PLAIN | POOL, NULL, NULL, NULL},
+    {"GET", "/openapi.json", api_handle_openapi, READ, PLAIN, NULL, NULL, NULL},
     {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL,
      pprof_goroutine_params, NULL, NULL},

@@ -11,6 +11,16 @@ void api_handle_healthz(struct api_call *call)
     api_call_done(call);
 }
 
+void api_handle_openapi(struct api_call *call)
+{
+    call->reply.status = 200;
+    call->reply.content_type = API_TYPE_JSON;
+    api_buf_add(&call->reply.body, api_openapi, (size_t)(api_openapi_end - api_openapi));
+    if (call->reply.body.failed)
+        api_problem_no_memory(call);
+    api_call_done(call);
+}
+
 void api_handle_readyz(struct api_call *call)
 {
     if (call->api->draining)

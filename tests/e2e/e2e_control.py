@@ -109,6 +109,23 @@ def wrong_requests_get_clear_answers():
         assert client.get("/v1/runtime")["spawned"] == 0
 
 
+def the_document_is_served_and_every_path_answers():
+    with Daemon() as daemon:
+        client = daemon.client()
+        document = client.get("/openapi.json")
+        assert document["openapi"].startswith("3.1."), document["openapi"]
+        for path, methods in document["paths"].items():
+            target = path.replace("{id}", "1").replace("{name}", "hog")
+            if "get" in methods:
+                assert client.ask("HEAD", target).status in (200, 404), target
+            others = [method for method in ("get", "post", "patch", "delete") if method not in methods]
+            for method in others:
+                assert client.ask(method.upper(), target).status == 405, (method, target)
+        g = client.spawn("deadlock", "channel")
+        group = client.want(201, "POST", "/v1/suspensions", {"ids": [g, 999], "lease_ms": 1000}).json
+        assert group["held"] == [g] and [f["goroutine"] for f in group["failed"]] == [999], group
+
+
 def the_instance_is_checked():
     with Daemon() as daemon:
         client = daemon.client()
@@ -246,6 +263,7 @@ main([
     pages_meet_each_goroutine_once,
     labels_select,
     wrong_requests_get_clear_answers,
+    the_document_is_served_and_every_path_answers,
     the_instance_is_checked,
     the_runtime_is_changed_live,
     the_cap_on_goroutines_is_kept,

@@ -265,7 +265,8 @@ def it_runs_as_nobody():
             "        assert daemon.stop() == 0\n")
         here = os.path.join(directory, "tests")
         os.mkdir(here, 0o755)
-        shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "harness.py"), here)
+        for name in ("harness.py", "contract.py"):
+            shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), here)
         done = subprocess.run(["/usr/bin/python3", "-c", script, here, "", directory], user=nobody.pw_uid, group=nobody.pw_gid,
                               extra_groups=[], capture_output=True, text=True, timeout=120, cwd="/",
                               env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})

@@ -19,7 +19,10 @@ import tempfile
 import time
 import traceback
 
+import contract
+
 HANG_SECONDS = 30
+CONTRACT = contract.from_environment()
 SANITIZER_MARKS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 
 
@@ -58,6 +61,7 @@ class Client:
         self.connection, self.headers = connection, headers or {}
 
     def send(self, method, target, body=None, headers=None):
+        self.asked = (method, target)
         all_headers = dict(self.headers, **(headers or {}))
         if body is not None and not isinstance(body, (str, bytes)):
             body = json.dumps(body)
@@ -67,7 +71,10 @@ class Client:
 
     def receive(self):
         response = self.connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        body = response.read()
+        if CONTRACT:
+            CONTRACT.check(*self.asked, response.status, response.headers, body)
+        return Answer(response.status, response.headers, body)
 
     def ask(self, method, target, body=None, headers=None):
         self.send(method, target, body, headers)
