@@ -55,14 +55,20 @@ static bool answer_is_json(const struct api_call *call)
            (strcmp(type, API_TYPE_JSON) == 0 || strcmp(type, API_TYPE_PROBLEM) == 0);
 }
 
+/* A session that takes over the connection (101) is begun by GET, and holds goroutines. */
+static bool is_reading(const struct api_call *call)
+{
+    const char *method = call->request.method;
+    return (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) && call->reply.status != 101;
+}
+
 void api_audit(struct api_call *call)
 {
     struct api *api = call->api;
     const struct api_request *request = &call->request;
     struct api_buf line = {0};
     char at[40];
-    if (!api->host.audit || !call->principal[0] || strcmp(request->method, "GET") == 0 ||
-        strcmp(request->method, "HEAD") == 0)
+    if (!api->host.audit || !call->principal[0] || is_reading(call))
         return;
     api_time_format(at, sizeof at, api_realtime_ns());
     api_buf_printf(&line, "{\"at\":\"%s\",\"instance\":\"%s\",\"principal\":", at, api->instance);

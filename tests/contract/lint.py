@@ -67,7 +67,7 @@ def check_operations(document):
             given = [p if "$ref" not in p else resolve(document, p["$ref"]) for p in operation.get("parameters", [])]
             if {p["name"] for p in given if p["in"] == "path"} != wanted:
                 fault(where, "its path and its parameters differ")
-            if not any(code.startswith("2") for code in operation["responses"]):
+            if not any(code[0] in "12" for code in operation["responses"]):
                 fault(where, "no success is described")
 
 

@@ -181,6 +181,7 @@ static void check_scope(const struct api_route *route, json_t *operation_json)
     const char *wanted = route->scope == API_SCOPE_READ      ? "read"
                          : route->scope == API_SCOPE_CONTROL ? "control"
                          : route->scope == API_SCOPE_LOAD    ? "load"
+                         : route->scope == API_SCOPE_ALL     ? "read control load"
                                                              : NULL;
     if ((scope == NULL) != (wanted == NULL) || (scope && strcmp(scope, wanted)))
         fault(route, "its scope is %s", wanted ? wanted : "none");
