@@ -82,6 +82,7 @@ struct api_config {
     const char *version;
     const char *gdb_unix;                  /* where gdb can connect by itself; NULL: nowhere */
     const _Atomic(uint32_t) *gdb_sessions; /* how many there are; may be NULL */
+    const char *modules_dir; /* absolute; NULL: none. Must outlive the api */
 };
 
 /* From now on these count and no others. Loop thread. */

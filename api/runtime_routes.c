@@ -75,6 +75,7 @@ json_t *api_runtime_json(struct api *api)
     gr_stats(&stats);
     json_t *value = json_object();
     json_object_set_new(value, "version", api_json_string(api->config.version));
+    json_object_set_new(value, "modules_dir", api_json_string(api->config.modules_dir));
     json_object_set_new(value, "arch", json_string(gr_arch_name()));
     json_object_set_new(value, "pid", json_integer(getpid()));
     json_object_set_new(value, "instance", json_string(api->instance));

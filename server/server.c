@@ -94,6 +94,8 @@ static int create_api(struct srv_server *server)
                             .reply = srv_conn_reply,
                             .load_module = host_load_module,
                             .audit = host_audit};
+    if (server->config.modules_dir)
+        server->modules_path = realpath(server->config.modules_dir, NULL);
     struct api_config config = {.tokens = server->tokens.items,
                                 .token_count = server->tokens.count,
                                 .no_auth = server->config.no_auth,
@@ -101,7 +103,8 @@ static int create_api(struct srv_server *server)
                                 .allow_host_count = server->config.allow_host_count,
                                 .version = SRV_VERSION,
                                 .gdb_unix = server->config.gdb_unix,
-                                .gdb_sessions = &server->gdb_sessions};
+                                .gdb_sessions = &server->gdb_sessions,
+                                .modules_dir = server->modules_path};
     server->api = api_create(&host, &config);
     if (server->api)
         return 0;

@@ -47,6 +47,7 @@ struct srv_listener {
 
 struct srv_server {
     struct srv_config config;
+    char *modules_path; /* the module directory as clients are told of it: absolute */
     struct srv_tokens tokens;
     struct api *api;
     uv_loop_t loop;

@@ -21,7 +21,7 @@ HOUSES = {
     "core": (("arch/arch.h", "core/include/"), ("libdw",)),
     "api": (("core/include/",), ("jansson", "zlib")),
     "server": (("api/", "core/include/"), ("libuv", "llhttp", "libsystemd")),
-    "clients": (("api/wire.h",), ("libuv", "llhttp", "jansson")),
+    "clients": (("api/wire.h",), ("libuv", "llhttp", "jansson", "ncurses")),
     "examples": (("core/include/",), None),
 }
 LIBRARIES = {
@@ -31,6 +31,7 @@ LIBRARIES = {
     "libdw": r"(elfutils/.*|dwarf|libelf|gelf)\.h",
     "libsystemd": r"systemd/.*\.h",
     "zlib": r"zlib\.h",
+    "ncurses": r"(ncursesw?/.*|ncurses|curses)\.h",
 }
 SOURCES = (".c", ".h", ".S", ".cc", ".hpp")
 LINES_MAX = 600
@@ -160,6 +161,8 @@ PLANTED = [
     ("server/c.c", "void f(void) { gri_call(); }\n", "gri_call is internal to core"),
     ("clients/a.c", '#include "wire.h"\n', None),
     ("clients/b.c", '#include "api.h"\n', "clients must not know api/api.h"),
+    ("clients/x/c.c", '#include "wire.h"\n#include <curses.h>\n#include <uv.h>\n', None),
+    ("clients/x/d.c", "#include <grasp/runtime.h>\n", "clients must not know core/include/grasp/runtime.h"),
     ("examples/a.c", "#include <grasp/runtime.h>\n#if defined(__x86_64__)\n#endif\n", None),
     ("examples/b.c", '#include "core/core.h"\n', "examples must not know core/core.h"),
     ("tests/a.c", '#include "core.h"\n#if defined(__x86_64__)\n#endif\n', None),

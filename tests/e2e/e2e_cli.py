@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""e2e_cli.py: `grasp` against the daemon, as a user types it."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+
+from harness import HANG_SECONDS, Daemon, counts, hog, main, standing_still, until
+
+TICK = r"""
+#include <grasp/goroutine.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int start(const char *args_json)
+{
+    gr_log("args %s", args_json);
+    for (int i = 0; strstr(args_json, "forever") || i < 2; i++) {
+        gr_log("tick %d", i);
+        if (gr_sleep_ns(50000000))
+            return 5;
+    }
+    gr_result("{\"ticks\":2}");
+    return 7;
+}
+GR_ENTRY("start", start, "Ticks twice");
+"""
+
+
+def environment(daemon=None, **more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GRASP_") and k != "XDG_RUNTIME_DIR"}
+    if daemon:
+        env["GRASP_SOCKET"] = daemon.socket
+        env["HOME"] = daemon.dir
+    env.update(more)
+    return env
+
+
+def grasp(daemon, *arguments, code=0, env=None, stdin=None):
+    """Runs it and insists on its exit code; gives its stdout and stderr."""
+    run = subprocess.run([os.path.join(Daemon.bin, "grasp"), *map(str, arguments)], capture_output=True, text=True,
+                         env=env or environment(daemon), input=stdin, timeout=4 * HANG_SECONDS, check=False)
+    assert run.returncode == code, f"grasp {arguments}: {run.returncode}, not {code}\n{run.stdout}\n{run.stderr}"
+    return run.stdout, run.stderr
+
+
+def a_loop_is_listed_suspended_looked_at_and_resumed():
+    with hog() as (daemon, client, g, path):
+        out, _ = grasp(daemon, "ps")
+        assert re.search(rf"^ *{g}  running .* hog/scalar ", out, re.M), out
+        out, _ = grasp(daemon, "suspend", g, "--lease", "5m", "--owner", "me", "--reason", "a look")
+        assert re.search(rf"^goroutine {g} held by suspension \d+ for 5m00s \(a?sync safe-point, stopped in ", out), out
+        standing_still(path)
+        out, _ = grasp(daemon, "holds")
+        assert re.search(r"uid:\d+ +me .* a look$", out, re.M), out
+        assert "scalar()" in grasp(daemon, "stack", g)[0]
+        assert re.search(r"^r?[xs]p?\w* +0x", grasp(daemon, "snapshot", g, "--vectors")[0], re.M)
+        assert grasp(daemon, "show", g)[0]
+        grasp(daemon, "resume", g)
+        counts(path)
+        _, err = grasp(daemon, "resume", g, code=5)
+        assert "nobody holds this goroutine" in err, err
+
+
+def a_selection_is_one_suspension():
+    with Daemon() as daemon:
+        for team in ("red", "red", "blue"):
+            out, _ = grasp(daemon, "run", "hog/calls", "--detach", "-L", f"team={team}")
+        s = json.loads(grasp(daemon, "suspend", "-l", "team=red", "-o", "json")[0])
+        assert s["count"] == 2 and len(s["held"]) == 2, s
+        out, _ = grasp(daemon, "ps", "--suspended", "-o", "ndjson")
+        held = [json.loads(line) for line in out.splitlines()]
+        assert [h["id"] for h in held] == s["held"], out
+        grasp(daemon, "resume", "-S", s["id"])
+        assert json.loads(grasp(daemon, "ps", "--suspended", "-o", "json")[0])["items"] == []
+        _, err = grasp(daemon, "suspend", "-l", "team=green", code=4)
+        assert "(nothing-selected)" in err, err
+        s = json.loads(grasp(daemon, "suspend", "--all", "--except", s["held"][0], "-o", "ndjson")[0])
+        assert s["count"] == 2, s
+        grasp(daemon, "renew", s["id"], "--lease", "2m")
+        assert daemon.client().get(f"/v1/suspensions/{s['id']}")["lease_ms"] == 120000
+
+
+def hold_lasts_as_long_as_the_command():
+    with hog() as (daemon, client, g, path):
+        # The command itself sees that it is held; a short lease is renewed while it runs.
+        script = f"grasp_holds=$({Daemon.bin}/grasp ps --suspended -o ndjson | wc -l); sleep 1; " \
+                 f"{Daemon.bin}/grasp ps --suspended -o ndjson | wc -l; exit $((grasp_holds + 40))"
+        out, err = grasp(daemon, "hold", g, "--lease", "300ms", "--", "sh", "-c", script, code=41)
+        assert out == "1\n", (out, err)
+        assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
+        grasp(daemon, "hold", g, "--", "/no/such/program", code=127)
+        assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
+        grasp(daemon, "hold", 999, "--", "true", code=125)
+        grasp(daemon, "hold", g, code=2)
+
+
+def hold_releases_when_it_is_told_to_end():
+    with hog() as (daemon, client, g, path):
+        for number, code in ((signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 128 + signal.SIGHUP)):
+            child = subprocess.Popen([os.path.join(Daemon.bin, "grasp"), "hold", str(g), "--", "sleep", "1000"],
+                                     env=environment(daemon), stderr=subprocess.PIPE, text=True)
+            assert "1 held" in child.stderr.readline()
+            assert client.get(f"/v1/goroutines/{g}")["holds"] == 1
+            child.send_signal(number)
+            assert child.wait(HANG_SECONDS) == code
+            assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
+            child.stderr.close()
+
+
+def a_c_file_is_compiled_loaded_run_and_waited_for():
+    with tempfile.TemporaryDirectory() as modules, Daemon(modules=modules) as daemon:
+        source = daemon.path("tick.c")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(TICK)
+        out, err = grasp(daemon, "run", source, '{"a": [1]}', code=7)
+        lines = out.splitlines()
+        assert lines[:3] == ['args {"a":[1]}', "tick 0", "tick 1"], (out, err)
+        assert json.loads("\n".join(lines[3:])) == {"ticks": 2}, out
+        # Changed and run again: the new one runs.
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(TICK.replace("return 7", "return 8"))
+        grasp(daemon, "run", source, "--cc-flags", "-O0 -g", code=8)
+        assert grasp(daemon, "run", "tick/start", '{"a":2}', code=8)[0].startswith('args {"a":2}')
+        assert grasp(daemon, "run", "tick", '3', code=8)[0].startswith("args 3")
+        # Not C: the compiler says where, and nothing runs.
+        with open(source, "w", encoding="utf-8") as file:
+            file.write("int x = ;")
+        _, err = grasp(daemon, "run", source, code=125)
+        assert "tick.c:1" in err, err
+        assert os.listdir(modules) == ["tick.so"], os.listdir(modules)
+        # One signal asks it to end; its own exit code is told.
+        child = subprocess.Popen([os.path.join(Daemon.bin, "grasp"), "run", "tick/start", '"forever"'],
+                                 env=environment(daemon), stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == 'args "forever"\n'
+        child.send_signal(signal.SIGINT)
+        assert child.wait(HANG_SECONDS) == 5
+        child.stdout.close()
+
+
+def bad_input_says_what_to_do():
+    with Daemon() as daemon:
+        rows = [((), 2, "usage: grasp COMMAND"), (("frob",), 2, 'no command "frob"'), (("ps", "--frob"), 2, "--frob"),
+                (("ps", "-o", "xml"), 2, "table, wide, json or ndjson"), (("ps", "5"), 2, "takes no operands"),
+                (("suspend",), 2, "which goroutines?"), (("suspend", "1", "--all"), 2, "use one"),
+                (("suspend", "0"), 2, "not an id"), (("suspend", "x"), 2, "not an id"),
+                (("suspend", "1", "--lease", "30"), 2, "a time with its unit"), (("suspend", "1"), 4, "no goroutine 1"),
+                (("show",), 2, "needs more"), (("stack", "12345"), 4, "(not-found)"),
+                (("run", "hog/nothing"), 125, "no entry"), (("run", "none/x"), 125, "(module-not-loaded)"),
+                (("run", "hog/scalar", "{"), 2, "is not JSON"), (("run", "hog"), 125, "more than one entry"),
+                (("load", "../x"), 1, "grasp: "), (("modules", "none"), 4, "grasp: "),
+                (("api", "GET", "nothing"), 2, "must begin with /"), (("api", "G T", "/"), 2, "not a method"),
+                (("api", "GET", "/v1/nothing"), 4, "(not-found)"), (("renew", "77"), 4, "no suspension 77"),
+                (("ps", "--color", "red"), 2, "auto, always or never"), (("ps", "--sort", "age"), 2, "--sort must be"),
+                (("ps", "-s", "asleep"), 1, "is no state"), (("runtime", "--async-preempt", "x"), 2, "on or off"),
+                (("--socket", "/none", "--url", "http://h", "ps"), 2, "give one"),
+                (("--url", "https://localhost", "ps"), 2, "no TLS"), (("--socket", "/nonexistent/s", "ps"), 3, "No such file")]
+        for arguments, code, says in rows:
+            _, err = grasp(daemon, *arguments, code=code)
+            assert says in err, (arguments, says, err)
+
+
+def it_finds_the_daemon_by_flag_environment_and_config():
+    with Daemon("--listen", "127.0.0.1:0", "--token-file", "token") as daemon:
+        with open(daemon.path("token"), encoding="utf-8") as file:
+            token = file.read().split()[-1]
+        url = "http://" + daemon.places["listen"]
+        bare = environment(HOME=daemon.dir)
+
+        def pid(*flags, code=0, **env):
+            out, err = grasp(daemon, *flags, "runtime", "-o", "json", env=dict(bare, **env), code=code)
+            return json.loads(out)["pid"] if code == 0 else err
+        me = daemon.process.pid
+        assert pid("--socket", daemon.socket) == me
+        assert pid("--url", url, "--token-file", daemon.path("token")) == me
+        assert pid("--url", f"{url}/#token={token}") == me
+        assert pid(GRASP_SOCKET=daemon.socket) == me
+        assert pid(GRASP_URL=url, GRASP_TOKEN=token) == me
+        assert pid(GRASP_URL=url, GRASP_TOKEN_FILE=daemon.path("token")) == me
+        assert "give a token" in pid(code=7, GRASP_URL=url)
+        config = daemon.path(".config/grasp/config.json")
+        os.makedirs(os.path.dirname(config))
+        for text, code in (({"socket": daemon.socket}, 0), ({"url": url, "token": token}, 0),
+                           ({"url": url, "token_file": daemon.path("token")}, 0),
+                           ({"urll": url}, 2), ({"url": 5}, 2)):
+            with open(config, "w", encoding="utf-8") as file:
+                json.dump(text, file)
+            assert pid(code=code) == me or code, text
+        # A token of the config file does not go to a place that somebody else named.
+        with open(config, "w", encoding="utf-8") as file:
+            json.dump({"url": "http://127.0.0.1:1", "token": token}, file)
+        assert "give a token" in pid("--url", url, code=7)
+        runtime = daemon.path("run")
+        os.makedirs(runtime)
+        os.symlink(daemon.socket, os.path.join(runtime, "graspd.sock"))
+        os.unlink(config)
+        assert pid(XDG_RUNTIME_DIR=runtime) == me
+
+
+def events_are_watched_as_they_happen():
+    with hog() as (daemon, client, g, path):
+        child = subprocess.Popen([os.path.join(Daemon.bin, "grasp"), "watch", "-o", "ndjson", "-t", "suspended,resumed",
+                                  "-n", "4"], env=environment(daemon), stdout=subprocess.PIPE, text=True)
+        # The first event proves that it listens.
+        seen = None
+        while seen is None:
+            client.want(200, "POST", f"/v1/goroutines/{g}/suspend")
+            client.want(200, "POST", f"/v1/goroutines/{g}/resume")
+            if select.select([child.stdout], [], [], 0.05)[0]:
+                seen = json.loads(child.stdout.readline())
+        assert seen["type"] in ("suspended", "resumed") and g in (seen.get("goroutine"), *seen.get("ids", [])), seen
+        for _ in range(2):
+            client.want(200, "POST", f"/v1/goroutines/{g}/suspend")
+            client.want(200, "POST", f"/v1/goroutines/{g}/resume")
+        rest = child.stdout.read().splitlines()
+        assert child.wait(HANG_SECONDS) == 0 and len(rest) == 3, rest
+        child.stdout.close()
+
+
+def api_speaks_to_every_route():
+    with Daemon() as daemon:
+        assert json.loads(grasp(daemon, "api", "get", "/v1/runtime")[0])["pid"] == daemon.process.pid
+        out, _ = grasp(daemon, "api", "-i", "GET", "/healthz", "-H", "X-Test: 1")
+        assert out.startswith("HTTP/1.1 200\n") and "Grasp-Instance: " in out and out.endswith("\n\nok\n"), out
+        out, _ = grasp(daemon, "api", "POST", "/v1/goroutines", "-", stdin='{"module":"hog","entry":"calls"}')
+        g = json.loads(out)["ids"][0]
+        with open(daemon.path("body"), "w", encoding="utf-8") as file:
+            file.write('{"lease_ms":60000}')
+        grasp(daemon, "api", "POST", f"/v1/goroutines/{g}/suspend", "@" + daemon.path("body"))
+        assert daemon.client().get(f"/v1/goroutines/{g}")["suspended"]
+        grasp(daemon, "api", "HEAD", "/v1/runtime")
+
+
+def colour_and_width_only_on_a_terminal():
+    with Daemon() as daemon:
+        grasp(daemon, "run", "hog/calls", "--detach", "-L", "a=" + "x" * 200)
+        assert "\033" not in grasp(daemon, "ps")[0] and "x" * 200 in grasp(daemon, "ps")[0]
+        assert "\033[" in grasp(daemon, "ps", "--color", "always")[0]
+        for more, colored in (({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)):
+            env = environment(daemon, **more)
+            env.pop("COLUMNS", None)
+            text = in_terminal(["ps"], env, 70)
+            assert ("\033[" in text) == colored, (more, text)
+            lines = re.sub("\033\\[[0-9;]*m", "", text).replace("\r", "").splitlines()
+            assert len(lines) == 2 and max(map(len, lines)) <= 70, lines
+
+
+def in_terminal(arguments, env, columns, rows=24):
+    """What it writes to a terminal of that size, until it ends."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(os.path.join(Daemon.bin, "grasp"), ["grasp", *arguments], env)
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    text = b""
+    with os.fdopen(fd, "rb", buffering=0) as terminal:
+        try:
+            while part := terminal.read(65536):
+                text += part
+        except OSError:
+            pass  # the other end closed
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, text
+    return text.decode()
+
+
+def help_names_every_option_that_is_taken():
+    with Daemon() as daemon:
+        rows = [row.split(":")[0] for row in grasp(daemon, "__rows")[0].splitlines()]
+        assert "suspend" in rows and len(rows) > 15, rows
+        usage = grasp(daemon, "--help")[0]
+        for command in rows:
+            assert f"  {command} " in usage, command
+            text = grasp(daemon, command, "--help")[0]
+            assert text == grasp(daemon, "help", command)[0]
+            for option in grasp(daemon, "__rows", command)[0].splitlines():
+                assert option.split(":")[0] in text, (command, option)
+
+
+if __name__ == "__main__":
+    main([a_loop_is_listed_suspended_looked_at_and_resumed, a_selection_is_one_suspension,
+          hold_lasts_as_long_as_the_command, hold_releases_when_it_is_told_to_end,
+          a_c_file_is_compiled_loaded_run_and_waited_for, bad_input_says_what_to_do,
+          it_finds_the_daemon_by_flag_environment_and_config, events_are_watched_as_they_happen,
+          api_speaks_to_every_route, colour_and_width_only_on_a_terminal, help_names_every_option_that_is_taken])
