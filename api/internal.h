@@ -237,7 +237,7 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_cancel, api_handle_suspend, api_handle_resume, api_handle_snapshot, api_handle_stack,
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,
     api_handle_suspension_delete, api_handle_deadlocks;
-api_handler api_handle_pprof_index, api_handle_pprof_goroutine;
+api_handler api_handle_pprof_index, api_handle_pprof_goroutine, api_handle_pprof_profile;
 api_handler api_handle_suspend_group, api_handle_events;
 api_handler api_handle_gdb;
 

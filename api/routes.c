@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include <grasp/profile.h>
+
 #define UINT(name, min, max)                                                                       \
     {                                                                                              \
         name, API_FIELD_UINT, min, max, false                                                      \
@@ -75,6 +77,11 @@ static const struct api_field pprof_goroutine_params[] = {STRING("debug", 0),
 static const struct api_field events_params[] = {STRING("types", 0), STRING("selector", 0), END};
 static const struct api_field gdb_params[] = {STRING("ids", 0), STRING("selector", 0),
                                               UINT("timeout_ms", 0, API_TIMEOUT_MS_MAX), END};
+static const struct api_field pprof_profile_params[] = {
+    UINT("seconds", 0, 3600),    UINT("hz", 1, GR_PROFILE_HZ_MAX),
+    STRING("format", 0),         STRING("selector", 0),
+    STRING("module", 0),         STRING("entry", 0),
+    UINT("root", 1, API_ID_MAX), END};
 static const struct api_field lease_fields[] = {
     {"lease_ms", API_FIELD_UINT, API_LEASE_MS_MIN, API_LEASE_MS_MAX, true}, END};
 
@@ -98,6 +105,8 @@ const struct api_route api_routes[] = {
     {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL,
      pprof_goroutine_params, NULL, NULL},
+    {"GET", "/debug/pprof/profile", api_handle_pprof_profile, READ, PLAIN, pprof_profile_params,
+     NULL, NULL},
     {"GET", "/v1/runtime", api_handle_runtime, READ, POOL, NULL, NULL, NULL},
     {"PATCH", "/v1/runtime", api_handle_runtime_patch, CONTROL, POOL, NULL, runtime_patch_fields,
      NULL},

@@ -62,6 +62,8 @@ struct gr_p {
     uint64_t asked_tick, asked_ns; /* the run that was asked to end, and since when */
 };
 
+struct gri_profile_ring;
+
 typedef void gri_mcall_fn(struct gr_m *m, struct gr_g *g, void *arg);
 
 struct gr_m {
@@ -91,6 +93,9 @@ struct gr_m {
     clockid_t cpu_clock;
     struct gr_m *idle_next; /* sched.lock */
     pthread_t thread;
+    _Atomic(uint32_t) ready; /* what worker_main fills is there: tid, cpu_clock, guard */
+    _Atomic(struct gri_profile_ring *)
+        profile; /* profile.c; made by whoever profiles, never freed */
     const void *asan_stack_lo;
     size_t asan_stack_bytes;
     void *asan_fake_stack, *tsan_fiber;

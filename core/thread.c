@@ -149,6 +149,8 @@ static void *worker_main(void *arg)
 #endif
     m->tsan_fiber = GRI_TSAN_CURRENT();
     m->ticks = arch_ticks();
+    /* release; pairs with whoever looks at another thread's fields (profile.c). */
+    atomic_store_explicit(&m->ready, 1, memory_order_release);
     sleep_on_sema(m);
     gri_schedule(m);
 }

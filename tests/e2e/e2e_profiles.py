@@ -191,6 +191,30 @@ def a_flame_graph_is_well_formed_and_as_wide_as_what_it_shows():
         assert sum(count for count, _ in boxes["take_both"]) == 2, boxes
 
 
+def a_cpu_profile_tells_goroutines_and_labels_apart():
+    with Daemon() as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        spinner = client.spawn("hog", "scalar", {"counter": path}, labels={"team": "red"})
+        caller = client.spawn("hog", "calls", {"counter": path + "2"}, labels={"team": "blue"})
+        waiting_pair(client)
+        counts(path)
+        answer = client.want(200, "GET", "/debug/pprof/profile?seconds=2")
+        found = samples(answer.body)
+        mine = {g: [s for s in found if s[2].get("goroutine") == g] for g in (spinner, caller)}
+        assert mine[spinner] and mine[caller], found
+        assert all("scalar" in s[0] and s[2]["team"] == "red" for s in mine[spinner]), mine
+        assert all("calls" in s[0] and s[2]["team"] == "blue" for s in mine[caller]), mine
+        # Who waits spends nothing; and each sample counts 10 ms a period.
+        assert not any("take_both" in s[0] for s in found), found
+        assert all(s[1][1] == s[1][0] * 10_000_000 for s in found), found
+        keep(daemon, "profile", answer)
+        top = pprof(daemon, "profile", "-top", "-cum")
+        assert top is None or re.search(r"^Type: cpu$", top, re.M) and " arch_goroutine_start" in top, top
+        folded = client.want(200, "GET", "/debug/pprof/profile?seconds=1&format=folded&selector=team%3Dred").text
+        assert folded and all("scalar" in line for line in folded.splitlines()), folded
+        counts(path)
+
+
 def the_index_names_what_there_is():
     with Daemon() as daemon:
         text = daemon.client().want(200, "GET", "/debug/pprof/").text
@@ -199,4 +223,5 @@ def the_index_names_what_there_is():
 
 main([a_goroutine_profile_has_a_sample_each_with_labels, goroutines_are_chosen_and_unknown_parameters_ignored,
       tracebacks_read_as_gos, many_that_are_alike_are_counted_and_streamed,
+      a_cpu_profile_tells_goroutines_and_labels_apart,
       a_flame_graph_is_well_formed_and_as_wide_as_what_it_shows, the_index_names_what_there_is])

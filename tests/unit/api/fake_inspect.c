@@ -1,7 +1,10 @@
 /*
  * fake_inspect.c: the inspector, for tests of the API: every goroutine stands in the same two frames.
  */
+#include <errno.h>
+
 #include <grasp/inspect.h>
+#include <grasp/profile.h>
 
 ssize_t gr_unwind(const struct gr_copy *copy, struct gr_frame *frames, size_t max, bool *truncated)
 {
@@ -27,4 +30,31 @@ int gr_hold_wait(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
 {
     int result = gr_hold_start(hold, id, 0, NULL, NULL);
     return result == GR_HOLD_STOPPED ? 0 : result;
+}
+
+/* A profile records goroutine 1 once at each drain. */
+static bool profiling;
+static unsigned drains;
+
+int gr_profile_start(unsigned hz)
+{
+    if (profiling)
+        return -EBUSY;
+    profiling = true;
+    drains = 0;
+    return 0;
+}
+
+void gr_profile_drain(gr_profile_fn *fn, void *arg)
+{
+    struct gr_copy copy = {.id = 1};
+    drains++;
+    fn(arg, &copy, 2);
+}
+
+void gr_profile_stop(struct gr_profile_stats *stats)
+{
+    profiling = false;
+    if (stats)
+        *stats = (struct gr_profile_stats){.records = drains};
 }

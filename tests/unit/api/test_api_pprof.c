@@ -199,6 +199,69 @@ static void one_that_does_not_stop_is_shown_where_it_was_seen(void **state)
     assert_int_equal(fake_holds(1), 0);
 }
 
+static struct fake_call *profile_start(const char *target)
+{
+    struct fake_call *call = fake_start("GET", target, NULL);
+    fake_run();
+    return call;
+}
+
+static void a_cpu_profile_takes_its_time_and_is_one_at_a_time(void **state)
+{
+    json_t *problem = NULL;
+    uint64_t g = fake_goroutine(GR_RUNNING);
+    fake_label(g, "team", "red");
+    struct fake_call *call = profile_start("/debug/pprof/profile?seconds=1&format=text");
+    for (unsigned i = 0; i < 19; i++) {
+        assert_false(call->replied);
+        fake_clock_add_ms(50);
+        fake_run();
+    }
+    assert_int_equal(fake_ask("GET", "/debug/pprof/profile?seconds=1", NULL, &problem), 429);
+    assert_string_equal(fake_code(problem), "limit-reached");
+    json_decref(problem);
+    assert_false(call->replied);
+    fake_clock_add_ms(50);
+    fake_run();
+    assert_true(call->replied);
+    assert_int_equal(call->call.reply.status, 200);
+    /* One record of two periods at each of 21 drains. */
+    static const char begin[] = "cpu profile: total 42\n42 @ 0x1000 0x2000\n"
+                                "# labels: {\"team\":\"red\"}\n";
+    assert_memory_equal(call->body, begin, sizeof begin - 1);
+    fake_finish(call, true);
+    /* And it is over: the next one starts. */
+    call = profile_start("/debug/pprof/profile?seconds=1&format=folded&selector=team%3Dblue");
+    for (unsigned i = 0; i < 20; i++) {
+        fake_clock_add_ms(50);
+        fake_run();
+    }
+    assert_true(call->replied);
+    assert_int_equal(call->body_bytes, 0);
+    fake_finish(call, true);
+}
+
+static void a_cpu_profile_whose_client_went_ends(void **state)
+{
+    fake_goroutine(GR_RUNNING);
+    struct fake_call *call = profile_start("/debug/pprof/profile?seconds=3600");
+    assert_false(call->replied);
+    api_call_abandon(&call->call);
+    fake_run();
+    assert_true(call->replied);
+    fake_finish(call, false);
+    call = profile_start("/debug/pprof/profile?seconds=3600");
+    assert_false(call->replied);
+    api_drain(fake_api);
+    fake_clock_add_ms(50);
+    fake_run();
+    assert_true(call->replied);
+    fake_finish(call, true);
+    assert_int_equal(fake_ask("GET", "/debug/pprof/profile?hz=0", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/debug/pprof/profile?hz=1001", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/debug/pprof/profile?seconds=3601", NULL, NULL), 400);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +272,10 @@ int main(void)
         cmocka_unit_test(profiles_have_each_location_and_string_once),
         cmocka_unit_test_setup_teardown(parameters_are_checked_and_unknown_ones_ignored,
                                         fake_host_start, fake_host_stop),
+        cmocka_unit_test_setup_teardown(a_cpu_profile_takes_its_time_and_is_one_at_a_time,
+                                        fake_host_start, fake_host_stop),
+        cmocka_unit_test_setup_teardown(a_cpu_profile_whose_client_went_ends, fake_host_start,
+                                        fake_host_stop),
         cmocka_unit_test_setup_teardown(one_that_does_not_stop_is_shown_where_it_was_seen,
                                         fake_host_start, fake_host_stop),
     };
