@@ -161,7 +161,8 @@ struct gr_g {
     _Atomic(struct gr_m *) m; /* last m that executed it: written by it before its CAS to running */
     struct gri_lock wait_lock; /* guards `waiters`; never taken by a word transition */
     struct gr_hold *waiters;
-    bool pending_listed; /* under wait_lock: on the monitor's list (suspend.c) */
+    bool pending_listed;     /* under wait_lock: on the monitor's list (suspend.c) */
+    _Atomic(bool) signalled; /* its last stop while running needed a signal; written by its owner */
     /* In this wait its stack was given back as far as it goes: set while COPYSTACK, cleared when it runs (fold.c). */
     _Atomic(bool) rested;
     struct gr_g *pending_next; /* guarded by the monitor's pending lock */
@@ -220,7 +221,7 @@ struct gr_g {
     int exit_code;
 
     /* The registry's (registry.c). */
-    struct gr_g *id_next;
+    _Atomic(struct gr_g *) id_next;
     uint32_t slot;
 };
 

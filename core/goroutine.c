@@ -77,6 +77,7 @@ static void clear_counters(struct gr_g *g)
     for (unsigned i = 0; i < GR_LOCKS_SHOWN; i++)
         atomic_store_explicit(&g->lock_held[i], 0, memory_order_relaxed);
     atomic_store_explicit(&g->shown_pinned, false, memory_order_relaxed);
+    atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
     atomic_store_explicit(&g->last_m, -1, memory_order_relaxed);
     atomic_store_explicit(&g->last_p, -1, memory_order_relaxed);
     /* Under the lock: a canceller that meant the slot's life before has stored already, or sees the new generation. */
@@ -422,7 +423,7 @@ static int suspend_any(uint64_t id, uint64_t timeout_ns, gr_suspension *out, boo
     if (!slot)
         return -ENOMEM;
     error = self          ? gri_hold_self(&slot->hold)
-            : !gri_self() ? gr_hold_wait(&slot->hold, id, timeout_ns)
+            : !gri_self() ? gri_hold_by_thread(&slot->hold, id, timeout_ns, false)
                           : gri_hold_by_goroutine(&slot->hold, id, timeout_ns);
     if (error) {
         gri_hold_slot_give(slot);

@@ -220,6 +220,8 @@ void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
     atomic_fetch_add_explicit(&m->preempts_sync, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&g->preempts_sync, 1, memory_order_relaxed);
     atomic_store_explicit(&g->pc_hint, regs.pc, memory_order_relaxed);
+    /* relaxed: a hint for suspenders. */
+    atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
     stop_here(g, frame, vectors, GRI_STOP_CHECK);
 }
 
@@ -233,6 +235,7 @@ void arch_on_async(struct arch_frame *frame, void *vectors)
     atomic_fetch_add_explicit(&m->preempts_async, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&g->preempts_async, 1, memory_order_relaxed);
     atomic_store_explicit(&g->pc_hint, regs.pc, memory_order_relaxed);
+    atomic_store_explicit(&g->signalled, true, memory_order_relaxed);
     stop_here(g, frame, vectors, GRI_STOP_ASYNC);
 }
 

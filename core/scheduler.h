@@ -249,7 +249,8 @@ void gri_stack_stats(uint64_t *mapped_bytes, uint64_t *unguarded);
 
 /* System stack, after a CAS out of running whose old word had holds: tells the waiters. Idempotent. */
 void gri_tell(struct gr_g *g);
-/* gr_suspend's and gr_suspend_self's parts. The second returns still running: the caller must park by gri_preempt_park. */
+/* gr_suspend's and gr_suspend_self's parts; stamped: the times are noted even if it stood still. The last returns still running: the caller must park by gri_preempt_park. */
+int gri_hold_by_thread(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, bool stamped);
 int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns);
 int gri_hold_self(struct gr_hold *hold);
 /* System stack, of gri_mcall: PROTOCOL's park. */
@@ -360,7 +361,7 @@ extern _Atomic(uint32_t) gri_births_told;
 struct gri_wait_view {
     struct gr_g *g;
     uint64_t word, id, address, since_ticks, deadline_ns;
-    enum gr_state state; /* WAITING also while its stack is being folded */
+    enum gr_state state;  /* WAITING also while its stack is being folded */
     enum gri_wait reason; /* NONE: it does not wait */
     bool cancelled;
 };
@@ -378,6 +379,8 @@ void gri_crash_init(const char *dir);
 _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc);
 
 /* Counters that suspend.c keeps; stats.c adds the threads' own. */
+extern _Atomic(uint64_t)
+    gri_count_at_once[GR_SAFEPOINTS]; /* stood still when asked; not in the others */
 extern _Atomic(uint64_t) gri_count_suspends, gri_count_timeouts, gri_count_gone, gri_count_resumes;
 extern _Atomic(uint64_t) gri_count_signals, gri_count_resent;
 extern _Atomic(uint64_t) gri_latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];

@@ -64,6 +64,8 @@ static void sum_threads(struct gr_stats *stats)
 
 void gr_stats(struct gr_stats *stats)
 {
+    uint64_t suspends = 0;
+
     memset(stats, 0, sizeof *stats);
     stats->procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
     stats->async_preempt = !atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed);
@@ -74,17 +76,22 @@ void gr_stats(struct gr_stats *stats)
     stats->ended = gri_registry_ended();
     sum_threads(stats);
     for (unsigned k = 0; k < GR_SAFEPOINTS; k++) {
+        uint64_t at_once = load(&gri_count_at_once[k]);
+
         stats->latency_sum_ns[k] = load(&gri_latency_sum[k]);
         for (unsigned i = 0; i < GR_LATENCY_BUCKETS; i++) {
             stats->latency[k][i] = load(&gri_latency[k][i]);
             stats->safepoints[k] += stats->latency[k][i];
         }
+        stats->latency[k][0] += at_once;
+        stats->safepoints[k] += at_once;
+        suspends += at_once;
     }
     for (unsigned i = 0; i < GR_REFUSALS; i++)
         stats->refusals[i] = load(&gri_refused_total[i]);
     stats->signals_sent = load(&gri_count_signals);
     stats->signals_resent = load(&gri_count_resent);
-    stats->suspends = load(&gri_count_suspends);
+    stats->suspends = load(&gri_count_suspends) + suspends;
     stats->suspend_timeouts = load(&gri_count_timeouts);
     stats->suspends_gone = load(&gri_count_gone);
     stats->resumes = load(&gri_count_resumes);

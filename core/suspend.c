@@ -29,11 +29,13 @@ enum { FUTEX_ASLEEP = 1, FUTEX_TOLD = 2 };
 
 #define WATCH_NS                                                                                   \
     2000 /* a poisoned goroutine that calls functions stops within half a microsecond */
+#define WATCH_SHORT_NS 300      /* one whose last stop needed a signal probably needs one again */
 #define RETRY_NS       40000    /* the next try if no signal could be sent */
 #define LOST_NS        5000000  /* if one was sent and nothing was heard of it */
 #define FRESH_NS       10000000 /* a request is asked for quickly so long, then now and then */
 #define THREAD_SPIN_NS 30000    /* a thread watches so long for a signalled stop before it sleeps */
 
+_Atomic(uint64_t) gri_count_at_once[GR_SAFEPOINTS];
 _Atomic(uint64_t) gri_count_suspends, gri_count_timeouts, gri_count_gone, gri_count_resumes;
 _Atomic(uint64_t) gri_latency[GR_SAFEPOINTS][GR_LATENCY_BUCKETS];
 _Atomic(uint64_t) gri_latency_sum[GR_SAFEPOINTS];
@@ -165,8 +167,8 @@ void gri_tell(struct gr_g *g)
 
 /* ---- Asking -------------------------------------------------------------------------------------- */
 
-/* Adds the claim: the state that the g was in, or negative errno. */
-static int add_hold(struct gr_g *g, struct gr_hold *hold, uint64_t generation, uint64_t *word)
+/* Adds a claim: 0 and the word with it, or negative errno. */
+static int add_hold(struct gr_g *g, uint64_t generation, uint64_t *word)
 {
     uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
 
@@ -179,14 +181,12 @@ static int add_hold(struct gr_g *g, struct gr_hold *hold, uint64_t generation, u
         /* seq_cst; pairs with the slow path's reset and load (slow path sees the hold, or our poison stays). */
     } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, w + GRI_HOLD_ONE,
                                                     memory_order_seq_cst, memory_order_acquire));
-    hold->g = g;
-    hold->generation = generation;
     *word = w + GRI_HOLD_ONE;
     return 0;
 }
 
-/* The only push. Returns the record's state afterwards. */
-static uint32_t settle(struct gr_g *g, struct gr_hold *hold)
+/* The only push, if `push`. Returns the record's state afterwards; without a push it may be PENDING and on no list. */
+static uint32_t settle(struct gr_g *g, struct gr_hold *hold, bool push)
 {
     uint32_t state = GR_HOLD_PENDING;
     bool list_it = false;
@@ -202,7 +202,7 @@ static uint32_t settle(struct gr_g *g, struct gr_hold *hold)
         describe_stop(hold, g, w, gr_now_ns());
         state = GR_HOLD_STOPPED;
         atomic_store_explicit(&hold->state, state, memory_order_release);
-    } else {
+    } else if (push) {
         hold->next = g->waiters;
         g->waiters = hold;
         if (!g->pending_listed)
@@ -259,36 +259,59 @@ static void insist(struct gr_g *g, uint64_t deadline_ns)
 {
     struct gr_m *m = atomic_load_explicit(&g->m, memory_order_acquire);
     uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
-    uint64_t now = gr_now_ns(), patience = RETRY_NS;
+    uint64_t now, patience = RETRY_NS;
 
-    if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0 &&
-        gri_send_signal(m, g))
+    if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0 && gri_send_signal(m, g))
         patience = LOST_NS;
+    now = gr_now_ns();
     if (deadline_ns < now + patience)
         patience = deadline_ns > now ? deadline_ns - now : 0;
     gri_monitor_poke(patience);
 }
 
-/* GR_HOLD_STOPPED at once, 0 if the request is to go out, or negative errno. */
-static int begin(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, struct gr_g **out)
+/*
+ * g stood still already, and the CAS has it: this is all there is to it. Only what is read of a record that stopped is set, since
+ * clearing and stamping one takes longer than the CAS.
+ */
+static void stopped_at_once(struct gr_hold *hold, struct gr_g *g, uint64_t id, uint64_t w,
+                            bool stamped)
+{
+    hold->id = id;
+    hold->g = g;
+    hold->generation = gri_word_generation(w);
+    hold->stopped_in = gri_word_state(w);
+    hold->safepoint = safepoint_of(g, hold->stopped_in);
+    hold->asked_ns = hold->stopped_ns = stamped ? gr_now_ns() : 0;
+    count(&gri_count_at_once[hold->safepoint]);
+    /* release; as in conclude. */
+    atomic_store_explicit(&hold->state, GR_HOLD_STOPPED, memory_order_release);
+}
+
+/*
+ * GR_HOLD_STOPPED at once, 0 if the request went out, or negative errno. stamped: the times are wanted even if it stood
+ * still already.
+ */
+static int begin(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, bool stamped,
+                 struct gr_g **out)
 {
     uint64_t w, held_word;
     struct gr_g *g = gri_registry_find(id, &w);
-    int error;
+    int error = g ? add_hold(g, gri_word_generation(w), &held_word) : -ESRCH;
 
-    hold_init(hold, id, timeout_ns);
-    if (!g)
-        return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
-    count(&gri_count_suspends);
-    error = add_hold(g, hold, gri_word_generation(w), &held_word);
-    if (error)
-        return error == -ESRCH ? -EOWNERDEAD : error;
-    *out = g;
-    if (gri_state_stopped(gri_word_state(held_word))) {
-        describe_stop(hold, g, held_word, hold->asked_ns);
-        atomic_store_explicit(&hold->state, GR_HOLD_STOPPED, memory_order_release);
+    if (!error && gri_state_stopped(gri_word_state(held_word))) {
+        stopped_at_once(hold, g, id, held_word, stamped);
+        *out = g;
         return GR_HOLD_STOPPED;
     }
+    hold_init(hold, id, timeout_ns);
+    if (g)
+        count(&gri_count_suspends);
+    if (error == -ESRCH)
+        return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
+    if (error)
+        return error;
+    *out = hold->g = g;
+    hold->generation = gri_word_generation(held_word);
     if (timeout_ns == 0) {
         release(g, hold->generation);
         atomic_store_explicit(&hold->state, GR_HOLD_WITHDRAWN, memory_order_release);
@@ -316,7 +339,10 @@ static uint32_t watch(struct gr_hold *hold, uint64_t ns)
 /* The same by looking at the word: before the record is on the list nobody tells it. */
 static void watch_word(struct gr_g *g)
 {
-    uint64_t give_up = arch_ticks() + gri_ns_to_ticks(WATCH_NS);
+    /* relaxed: decides how long, nothing else. */
+    uint64_t ns =
+        atomic_load_explicit(&g->signalled, memory_order_relaxed) ? WATCH_SHORT_NS : WATCH_NS;
+    uint64_t give_up = arch_ticks() + gri_ns_to_ticks(ns);
     enum gr_state state;
 
     do {
@@ -335,14 +361,15 @@ int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hol
     uint32_t state;
 
     hold->ctx = ctx;
-    result = begin(hold, id, timeout_ns, &g);
+    result = begin(hold, id, timeout_ns, true, &g);
     if (result != 0)
         return result;
+    hold->ctx = ctx;
     hold->done = done;
     hold->waiter_kind = WAITER_CALLBACK;
     /* Watched before it is listed, so that no call-back comes for a stop that we report ourselves. */
     watch_word(g);
-    state = settle(g, hold);
+    state = settle(g, hold, true);
     if (state == GR_HOLD_STOPPED)
         return GR_HOLD_STOPPED;
     if (state == GR_HOLD_GONE)
@@ -439,18 +466,18 @@ static int result_of(const struct gr_hold *hold, uint32_t state)
     return state == GR_HOLD_STOPPED ? 0 : state == GR_HOLD_GONE ? -ESRCH : -ETIMEDOUT;
 }
 
-int gr_hold_wait(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
+int gri_hold_by_thread(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, bool stamped)
 {
     _Atomic(uint32_t) *futex = (_Atomic(uint32_t) *)&hold->futex;
     struct gr_g *g = NULL;
-    int result = begin(hold, id, timeout_ns, &g);
+    int result = begin(hold, id, timeout_ns, stamped, &g);
     uint32_t state, zero = 0;
 
     if (result != 0)
         return result == GR_HOLD_STOPPED ? 0 : result == -EOWNERDEAD ? -ESRCH : result;
     hold->waiter_kind = WAITER_THREAD;
     watch_word(g);
-    state = settle(g, hold);
+    state = settle(g, hold, true);
     if (state != GR_HOLD_PENDING)
         return result_of(hold, state);
     insist(g, hold->deadline_ns);
@@ -463,6 +490,11 @@ int gr_hold_wait(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
     }
     state = atomic_load_explicit(&hold->state, memory_order_acquire);
     return result_of(hold, state);
+}
+
+int gr_hold_wait(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
+{
+    return gri_hold_by_thread(hold, id, timeout_ns, true);
 }
 
 /* ---- Goroutine suspends goroutine ------------------------------------------------------------------ */
@@ -480,7 +512,7 @@ static bool g2g_commit(struct gr_g *g, void *arg)
 {
     struct g2g ask = *(struct g2g *)arg;
 
-    if (settle(ask.target, ask.hold) != GR_HOLD_PENDING)
+    if (settle(ask.target, ask.hold, true) != GR_HOLD_PENDING)
         return false;
     insist(ask.target, ask.deadline_ns);
     return true;
@@ -498,7 +530,7 @@ static int g2g_begin(struct gr_g *self, struct gr_hold *hold, uint64_t id, uint6
 
         gri_lock(&g2g_lock);
         if (gri_word_holds(atomic_load_explicit(&self->word, memory_order_acquire)) == 0) {
-            result = begin(hold, id, timeout_ns, target);
+            result = begin(hold, id, timeout_ns, false, target);
             gri_unlock(&g2g_lock);
             return result;
         }
@@ -512,6 +544,7 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
     struct gri_waiter waiter = {.careful = true};
     struct gr_g *self = gri_self();
     struct g2g ask = {hold, NULL, 0};
+    uint32_t state;
     int result;
 
     if (self->nopreempt > 0)
@@ -523,6 +556,11 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
     result = g2g_begin(self, hold, id, timeout_ns, &ask.target);
     if (result != 0)
         return result == GR_HOLD_STOPPED ? 0 : result == -EOWNERDEAD ? -ESRCH : result;
+    /* As a thread does: parking and being woken costs more than a cooperative stop takes. */
+    watch_word(ask.target);
+    state = settle(ask.target, hold, false);
+    if (state != GR_HOLD_PENDING)
+        return result_of(hold, state);
     ask.deadline_ns = hold->deadline_ns;
     hold->waiter_kind = WAITER_GOROUTINE;
     hold->waiter = &waiter;
@@ -547,9 +585,11 @@ int gri_hold_self(struct gr_hold *hold)
         GR_PANIC("gr_suspend_self inside a no-preempt section");
     hold_init(hold, id, 0);
     count(&gri_count_suspends);
-    error = add_hold(g, hold, gri_word_generation(w), &held_word);
+    error = add_hold(g, gri_word_generation(w), &held_word);
     if (error)
         return error;
+    hold->g = g;
+    hold->generation = gri_word_generation(w);
     /* Told now: the caller itself is the one to know, and it stops before it does anything else. */
     hold->stopped_ns = hold->asked_ns;
     hold->stopped_in = GR_PREEMPTED;

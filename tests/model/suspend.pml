@@ -455,6 +455,12 @@ gsuspend:   /* goroutine g suspends its neighbour */
     fi;
     guard[gm[x]] = 1;
     pcg[g] = 1;
+    /* it watches for a moment before it parks: under the list's lock, stopped or gone, without a push */
+    if
+    :: atomic { lk[x] == 0 && (gen[x] != rgen[NS+g] || IS_STOPPED(st[x])) -> PUSH(NS+g, x) };
+       x = 0; goto go_on
+    :: skip
+    fi;
     ATOM {
     csched[g] = 1;
     d_step { st[g] = WAITING; owner[g]--; w = (h[g] > 0) } };
