@@ -273,6 +273,14 @@ void http_answer_init(struct http_answer *answer)
     http_answer_reset(answer);
 }
 
+void http_answer_count_only(struct http_answer *answer)
+{
+    answer->settings.on_header_field = NULL;
+    answer->settings.on_header_field_complete = NULL;
+    answer->settings.on_header_value = NULL;
+    answer->settings.on_header_value_complete = NULL;
+}
+
 void http_answer_fini(struct http_answer *answer)
 {
     http_buf_free(&answer->head);

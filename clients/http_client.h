@@ -98,6 +98,9 @@ struct http_answer {
 void http_answer_init(struct http_answer *answer);
 void http_answer_fini(struct http_answer *answer);
 
+/* From now on headers are not kept: only status, length and body count. For those who read thousands. */
+void http_answer_count_only(struct http_answer *answer);
+
 /* Ready for the next answer; buffers and what the caller set are kept. */
 void http_answer_reset(struct http_answer *answer);
 
