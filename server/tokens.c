@@ -25,7 +25,8 @@ static int add(struct srv_tokens *tokens, const struct api_token *token)
 
 void srv_tokens_free(struct srv_tokens *tokens)
 {
-    explicit_bzero(tokens->items, tokens->count * sizeof tokens->items[0]);
+    if (tokens->items)
+        explicit_bzero(tokens->items, tokens->count * sizeof tokens->items[0]);
     free(tokens->items);
     *tokens = (struct srv_tokens){0};
 }
