@@ -136,11 +136,13 @@ if build release; then
     fi
 fi
 if [ -n "$sanitizers" ]; then
-    # What does not run our code, or measures it, has nothing to gain from a sanitizer; and stress finds races and
-    # memory errors, not the arithmetic that ubsan looks for.
-    build asan && run_suites asan -LE '^(model|layers|bench|package)$'
-    build ubsan && run_suites ubsan -LE '^(model|layers|bench|package|stress)$'
-    # Signals do not arrive in loops without calls under TSan: what it can run is labelled for it.
+    # A sanitizer has nothing to gain from what does not run our code (models, layers, packages, the page in a
+    # browser), from measurements, and from the canaries, whose subject is assembly that no sanitizer sees. Stress
+    # finds memory errors and races, not the arithmetic that UBSan looks for. ASan runs all else, leaks included.
+    build asan && run_suites asan -LE '^(model|layers|bench|package|dashboard)$' -E '^canaries'
+    build ubsan && run_suites ubsan -LE '^(model|layers|bench|package|dashboard|stress)$'
+    # TSan defers signals to the next call that it intercepts, so loops without calls are not stopped there: what
+    # runs in synchronous mode, or without goroutines, is labelled tsan. Modules and programs are instrumented too.
     build tsan && run_suites tsan -L '^tsan$'
 fi
 finish
