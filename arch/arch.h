@@ -186,4 +186,17 @@ size_t arch_gdb_description(char *out, size_t bytes);
 size_t arch_gdb_registers(const struct arch_regs *regs, const void *vectors, uint8_t *bytes,
                           uint8_t *valid);
 
+/*
+ * For a debugger that has nothing but memory (tools/grasp-gdb.py): where the registers of a goroutine that does not run
+ * are. Names: "switch.REG", "context.REG", "frame.REG" is REG's offset in what arch_switch saved, in an arch_context, in
+ * an arch_frame; "switch.+REG", "frame.+REG", "async.+REG": REG is the address of that plus so many bytes ("async." if it
+ * was stopped by a signal); "foreign.return" is the return address that stands for another one, "foreign.+slot" what SP
+ * is above the slot once it was used. The last one has no name.
+ */
+struct arch_debug_pair {
+    char name[24];
+    uint64_t value;
+};
+extern const struct arch_debug_pair arch_debug_layout[];
+
 #endif

@@ -32,6 +32,67 @@
 
 static struct gr_g *block[BLOCKS_MAX];
 static _Atomic(uint32_t) block_count;
+
+/*
+ * For debuggers that have nothing but memory, and no debug information (tools/grasp-gdb.py): where the goroutines are, and
+ * where in them what is shown. Read as pairs up to the one without a name; a name that is not there means an older or a
+ * newer runtime. "state.NAME" and "wait.NAME" are numbers.
+ */
+#define G(field)                                                                                   \
+    {                                                                                              \
+        "g." #field, offsetof(struct gr_g, field)                                                  \
+    }
+const struct arch_debug_pair gr_debug_layout[] = {
+    {"version", 1},
+    {"blocks", (uint64_t)(uintptr_t)block},
+    {"block_count", (uint64_t)(uintptr_t)&block_count},
+    {"block_slots", BLOCK_SLOTS},
+    {"arch", (uint64_t)(uintptr_t)arch_debug_layout},
+    {"g.bytes", sizeof(struct gr_g)},
+    G(word),
+    G(id),
+    G(root),
+    G(parent),
+    G(m),
+    G(ctx_sched),
+    G(ctx_syscall),
+    G(stop_frame),
+    G(stop_kind),
+    G(foreign),
+    G(folded),
+    G(wait_reason),
+    G(wait_address),
+    G(name),
+    {"m.tid", offsetof(struct gr_m, tid)},
+    {"foreign.depth", offsetof(struct arch_foreign, depth)},
+    {"foreign.call", offsetof(struct arch_foreign, call)},
+    {"word.state_bits", GRI_STATE_BITS},
+    {"word.hold_bits", GRI_HOLD_BITS},
+    {"stop.call", GRI_STOP_CALL},
+    {"stop.async", GRI_STOP_ASYNC},
+    {"state.idle", GR_IDLE},
+    {"state.runnable", GR_RUNNABLE},
+    {"state.running", GR_RUNNING},
+    {"state.syscall", GR_SYSCALL},
+    {"state.waiting", GR_WAITING},
+    {"state.copystack", GR_COPYSTACK},
+    {"state.copystack-woken", GR_COPYSTACK_WOKEN},
+    {"state.preempted", GR_PREEMPTED},
+    {"state.dead", GR_DEAD},
+    {"wait.chan send", GRI_WAIT_CHAN_SEND},
+    {"wait.chan receive", GRI_WAIT_CHAN_RECV},
+    {"wait.select", GRI_WAIT_SELECT},
+    {"wait.mutex lock", GRI_WAIT_MUTEX},
+    {"wait.condition wait", GRI_WAIT_COND},
+    {"wait.wait group", GRI_WAIT_GROUP},
+    {"wait.sleep", GRI_WAIT_SLEEP},
+    {"wait.poll", GRI_WAIT_POLL},
+    {"wait.suspend", GRI_WAIT_SUSPEND},
+    {"wait.pthread mutex", GRI_WAIT_THREAD_MUTEX},
+    {"wait.pthread rwlock", GRI_WAIT_THREAD_RWLOCK},
+    {"", 0},
+};
+#undef G
 static struct gri_lock block_lock;
 static struct gr_g *free_list; /* block_lock; each with a stack of the usual size */
 static struct gr_g

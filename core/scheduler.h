@@ -211,6 +211,9 @@ void gri_thread_park_locked(struct gr_m *m);
 void gri_thread_hand_to_locked(struct gr_m *m, struct gr_g *g);
 int gri_threads_init(unsigned procs, char *err, size_t err_bytes);
 
+/* In registry.c; exported for debuggers, which find it by its name. */
+extern const struct arch_debug_pair gr_debug_layout[];
+
 /* ---- registry.c, stack.c --------------------------------------------------------------------------- */
 
 /* A slot in state IDLE with a stack; NULL and *error: -ENOMEM or -EAGAIN. */

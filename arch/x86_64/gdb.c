@@ -277,3 +277,60 @@ size_t arch_gdb_registers(const struct arch_regs *regs, const void *area, uint8_
     walk_all(fill, &values);
     return values.size;
 }
+
+/* ---- For debuggers that have memory alone ---------------------------------------------------------- */
+
+extern const char arch_foreign_return[];
+
+#define SWITCH(reg)                                                                                \
+    {                                                                                              \
+        "switch." #reg, offsetof(struct switch_frame, reg)                                         \
+    }
+#define FRAME(reg)                                                                                 \
+    {                                                                                              \
+        "frame." #reg, offsetof(struct arch_frame, reg)                                            \
+    }
+#define SAVED(reg, index)                                                                          \
+    {                                                                                              \
+        "context." #reg, offsetof(struct arch_context, saved) + 8 * (index)                        \
+    }
+const struct arch_debug_pair arch_debug_layout[] = {
+    SWITCH(r15),
+    SWITCH(r14),
+    SWITCH(r13),
+    SWITCH(r12),
+    SWITCH(rbx),
+    SWITCH(rbp),
+    {"switch.rip", offsetof(struct switch_frame, pc)},
+    {"switch.+rsp", sizeof(struct switch_frame)},
+    SAVED(rbx, 0),
+    SAVED(rbp, 1),
+    SAVED(r12, 2),
+    SAVED(r13, 3),
+    SAVED(r14, 4),
+    SAVED(r15, 5),
+    {"context.rip", offsetof(struct arch_context, pc)},
+    {"context.rsp", offsetof(struct arch_context, sp)},
+    FRAME(r15),
+    FRAME(r14),
+    FRAME(r13),
+    FRAME(r12),
+    FRAME(r11),
+    FRAME(r10),
+    FRAME(r9),
+    FRAME(r8),
+    FRAME(rdi),
+    FRAME(rsi),
+    FRAME(rdx),
+    FRAME(rcx),
+    FRAME(rbx),
+    FRAME(rax),
+    FRAME(rbp),
+    {"frame.rip", offsetof(struct arch_frame, pc)},
+    {"frame.+rsp", sizeof(struct arch_frame)},
+    {"async.+rsp", sizeof(struct arch_frame) + RED_ZONE},
+    {"foreign.return",
+     (uint64_t)(uintptr_t)(arch_foreign_return + 1)}, /* as arch_stub_pin writes it */
+    {"foreign.+slot", 8},
+    {"", 0},
+};

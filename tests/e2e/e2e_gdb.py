@@ -4,64 +4,11 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 
+from gdb_client import Gdb, graspd, sorter_in, sorter_is_right
 from harness import Daemon, HANG_SECONDS, counts, main, standing_still, until
-
-if not shutil.which("gdb"):
-    print("skipped: gdb is not installed")
-    sys.exit(77)
-
-
-class Gdb:
-    """A gdb that is fed command by command."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            ["gdb", "-nx", "-q", "-iex", "set pagination off", "-iex", "set confirm off",
-             "-iex", "set sysroot /", "-iex", "set width 0", "-iex", "set debuginfod enabled off", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.timer = threading.Timer(4 * HANG_SECONDS, self.process.kill)  # a hang becomes an end of file
-        self.timer.start()
-        self.marks = 0
-
-    def ask(self, command):
-        """What gdb says to a command."""
-        self.marks += 1
-        mark = f"---{self.marks}---"
-        self.process.stdin.write(f"{command}\necho {mark}\\n\n")
-        self.process.stdin.flush()
-        said = ""
-        while not said.endswith(mark + "\n"):
-            line = self.process.stdout.readline()
-            assert line, f"gdb ended after {command!r}: {said}"
-            said += line
-        return said[:-len(mark) - 1].replace("(gdb) ", "")
-
-    def quit(self):
-        self.process.stdin.write("quit\n")
-        self.process.stdin.close()
-        self.process.wait(HANG_SECONDS)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *failure):
-        self.timer.cancel()
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(HANG_SECONDS)
-        self.process.stdout.close()
-        if not self.process.stdin.closed:
-            self.process.stdin.close()
-
-
-def graspd():
-    return os.path.join(Daemon.bin, "graspd")
-
 
 def spawn_hog(daemon, client, entry, name):
     path = daemon.path(name)
@@ -129,6 +76,20 @@ def names_lines_and_variables_while_another_runs():
             standing_still(simd_path)
             gdb.quit()
         until(lambda: client.get("/v1/runtime")["gdb"]["sessions"] == 0, "the session is over")
+
+
+def frames_go_on_below_foreign_code():
+    with tempfile.TemporaryDirectory(prefix="grasp-e2e-") as folder, \
+            Daemon("--gdb-unix", "g", modules=sorter_in(folder)) as daemon:
+        client = daemon.client()
+        g = client.spawn("sorter", "sort")
+        until(lambda: client.state(g) == "waiting", "it waits in qsort")
+        client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000})
+        with Gdb(graspd()) as gdb:
+            gdb.ask(f"target remote {daemon.path('g')}")
+            sorter_is_right(gdb.ask("bt"))
+            gdb.quit()
+        client.want(202, "DELETE", f"/v1/goroutines/{g}")
 
 
 def without_anything_suspended_gdb_is_told_so():
@@ -285,6 +246,7 @@ def problems_come_as_http():
 
 main([
     names_lines_and_variables_while_another_runs,
+    frames_go_on_below_foreign_code,
     without_anything_suspended_gdb_is_told_so,
     tcp_with_a_token_by_an_upgrade,
     a_connection_that_drops_lets_everything_go,

@@ -2,7 +2,8 @@
  * test_held_memory.c: live memory of a held goroutine, as a debugger reads it.
  *
  * While foreign code is below a goroutine, the runtime has its own address in place of a return
- * address. A copy gets the real one back, and so must live memory that is read in any pieces.
+ * address. A copy gets the real one back, and so must live memory that is read in any pieces. The last
+ * case is about the tables by which a debugger without debug information reads goroutines.
  */
 #include "harness.h"
 
@@ -94,11 +95,70 @@ static void what_is_not_mapped_is_not_read(void **state)
     munmap(two, page);
 }
 
+/* ---- The tables of tools/grasp-gdb.py
+ * ------------------------------------------------------------- */
+
+struct debug_pair {
+    char name[24];
+    uint64_t value;
+};
+extern const struct debug_pair gr_debug_layout[], arch_debug_layout[];
+const char *gri_wait_name(unsigned reason);
+
+static uint64_t pair_of(const struct debug_pair *table, const char *name)
+{
+    for (const struct debug_pair *pair = table; pair->name[0]; pair++) {
+        if (strcmp(pair->name, name) == 0)
+            return pair->value;
+    }
+    fail_msg("no %s in the table", name);
+    return 0;
+}
+
+static void the_tables_for_debuggers_say_what_the_runtime_says(void **state)
+{
+    unsigned states = 0, waits = 0;
+
+    (void)state;
+    for (const struct debug_pair *pair = gr_debug_layout; pair->name[0]; pair++) {
+        if (strncmp(pair->name, "state.", 6) == 0) {
+            const char *shown = gr_state_name((enum gr_state)pair->value);
+
+            assert_true(
+                strcmp(pair->name + 6, shown) == 0 || pair->value == GR_IDLE ||
+                (strncmp(pair->name + 6, "copystack", 9) == 0 && strcmp(shown, "waiting") == 0));
+            states++;
+        } else if (strncmp(pair->name, "wait.", 5) == 0) {
+            assert_string_equal(pair->name + 5, gri_wait_name((unsigned)pair->value));
+            waits++;
+        }
+    }
+    assert_int_equal(states, GR_STATES);
+    /* All but "none" and "syscall", which a state says. */
+    for (unsigned reason = 0; *gri_wait_name(reason) || reason == 0; reason++)
+        waits -= reason != 0 && strcmp(gri_wait_name(reason), "syscall") != 0;
+    assert_int_equal(waits, 0);
+    assert_int_equal(pair_of(gr_debug_layout, "arch"), (uint64_t)arch_debug_layout);
+    /* The program counter and SP of each kind of stop, under the names that gdb has for them. */
+    const char *pc = strcmp(gr_arch_name(), "x86-64") == 0 ? "rip" : "pc";
+    const char *sp = strcmp(gr_arch_name(), "x86-64") == 0 ? "rsp" : "sp";
+    char name[48];
+    static const char *const pcs[] = {"switch.", "context.", "frame."};
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%s", pcs[i], pc);
+        pair_of(arch_debug_layout, name);
+    }
+    snprintf(name, sizeof name, "context.%s", sp);
+    pair_of(arch_debug_layout, name);
+    assert_int_equal(pair_of(arch_debug_layout, "foreign.return") != 0, 1);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_stack_reads_as_in_a_copy_in_any_pieces),
         cmocka_unit_test(what_is_not_mapped_is_not_read),
+        cmocka_unit_test(the_tables_for_debuggers_say_what_the_runtime_says),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});
