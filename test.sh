@@ -1,12 +1,13 @@
 #!/bin/bash
 # test.sh: builds Grasp in every form and runs all tests.
 #
-# usage: ./test.sh [--quick] [--suite NAME]... [--stress N] [--no-sanitizers] [--no-install]
+# usage: ./test.sh [--quick] [--suite NAME]... [--stress N] [--no-sanitizers] [--no-fuzz] [--no-install]
 #
 #   --quick          the release build only, without the tests labelled stress or model
 #   --suite NAME     only tests whose label or name is NAME (may be given again): unit, model, layers, e2e, stress, ...
 #   --stress N       stress tests do N times as much (GRASP_STRESS)
-#   --no-sanitizers  the release build only
+#   --no-sanitizers  the release build and the fuzz targets only
+#   --no-fuzz        no fuzz targets, each of which runs for a minute
 #   --no-install     look for no packages
 #
 # The last line is "N passed, N failed", counted from ctest's own reports. Exit 0 only if nothing failed.
@@ -14,14 +15,15 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 2
 
 usage() {
-    sed -n '4,10p' test.sh | sed 's/^# \{0,1\}//' >&2
+    sed -n '4,11p' test.sh | sed 's/^# \{0,1\}//' >&2
     exit 2
 }
 
-quick= sanitizers=1 install=1 suites=()
+quick= sanitizers=1 fuzz=1 install=1 suites=()
 while [ $# -gt 0 ]; do
     case $1 in
-    --quick) quick=1 sanitizers= ;;
+    --quick) quick=1 sanitizers= fuzz= ;;
+    --no-fuzz) fuzz= ;;
     --no-sanitizers) sanitizers= ;;
     --no-install) install= ;;
     --suite) [ $# -ge 2 ] || usage; suites+=("$2"); shift ;;
@@ -144,5 +146,9 @@ if [ -n "$sanitizers" ]; then
     # TSan defers signals to the next call that it intercepts, so loops without calls are not stopped there: what
     # runs in synchronous mode, or without goroutines, is labelled tsan. Modules and programs are instrumented too.
     build tsan && run_suites tsan -L '^tsan$'
+fi
+# By clang, with libFuzzer: a build of its own.
+if [ -n "$fuzz" ] && { [ ${#suites[@]} = 0 ] || [[ " ${suites[*]} " == *" fuzz "* ]]; }; then
+    build fuzz && run fuzz -L '^fuzz$'
 fi
 finish
