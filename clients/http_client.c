@@ -252,7 +252,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
 static int on_message_complete(llhttp_t *parser)
 {
     struct http_answer *answer = of(parser);
-    if (answer->status < 200) /* an interim answer: the real one follows */
+    if (answer->status < 200 && answer->status != 101) /* an interim answer: the real one follows */
         return 0;
     answer->complete = true;
     answer->keep_alive = llhttp_should_keep_alive(parser);
@@ -312,7 +312,8 @@ enum http_progress http_answer_feed(struct http_answer *answer, const char *byte
     if (result == HPE_OK)
         return HTTP_MORE;
     *used = (size_t)(llhttp_get_error_pos(&answer->parser) - bytes);
-    if (result == HPE_PAUSED && (answer->complete || answer->stopped))
+    if ((result == HPE_PAUSED || result == HPE_PAUSED_UPGRADE) &&
+        (answer->complete || answer->stopped))
         return HTTP_DONE;
     if (!answer->error)
         answer->error = llhttp_get_error_reason(&answer->parser);

@@ -70,6 +70,11 @@ const struct cli_command cli_commands[] = {
      cli_runtime},
     {"core", "ID", "an ELF core of one goroutine, for gdb", "To core.ID, or to -O FILE.",
      COMMON | CLI_BIT(FILE), 1, 1, false, cli_core},
+    {"gdb", "ID... | -l SELECTOR [-- GDB-ARGUMENTS]", "gdb on goroutines, while the rest runs",
+     "They are held as long as gdb is attached. --relay is for a gdb that runs already:\n"
+     "target remote | grasp gdb --relay 7",
+     COMMON | CLI_BIT(SELECTOR) | CLI_BIT(TIMEOUT) | CLI_BIT(GDB) | CLI_BIT(RELAY), 0, MANY, true,
+     cli_gdb},
     {"profile", "", "a pprof profile of goroutines",
      "--kind cpu (5 s unless --seconds) or goroutine; --text shows the latter's stacks.",
      COMMON | CLI_BIT(FILE) | CLI_BIT(SECONDS) | CLI_BIT(KIND) | CLI_BIT(TEXT), 0, 0, false,

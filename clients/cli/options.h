@@ -32,7 +32,7 @@ struct cli_options {
     /* what else */
     char *file, *types, *sort, *fields, *cc_flags, *module_dir, *gdb, *kind;
     uint64_t seconds, count, bytes, interval_ms, procs, time_slice_us, lines;
-    bool follow, vectors, replace, detach, headers, delete, text;
+    bool follow, vectors, replace, detach, headers, delete, text, relay;
     char *async_preempt;
     struct cli_list labels, header;
 };
@@ -99,6 +99,7 @@ enum cli_kind { CLI_FLAG, CLI_STRING, CLI_LIST, CLI_UINT, CLI_DURATION };
     X(MODULE_DIR, 0, "module-dir", "DIR", STRING, module_dir, 0, 0,                                \
       "where the daemon looks for modules (asked of the daemon)")                                  \
     X(GDB, 0, "gdb", "PROGRAM", STRING, gdb, 0, 0, "the debugger (gdb)")                           \
+    X(RELAY, 0, "relay", NULL, FLAG, relay, 0, 0, "carry gdb's protocol on stdin and stdout")      \
     X(KIND, 0, "kind", "KIND", STRING, kind, 0, 0, "cpu or goroutine (cpu)")
 
 enum cli_option_id {

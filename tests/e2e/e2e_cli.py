@@ -224,6 +224,17 @@ def events_are_watched_as_they_happen():
         child.stdout.close()
 
 
+def gdb_sees_a_goroutine_that_runs_on_afterwards():
+    with hog(entry="calls") as (daemon, client, g, path):
+        out, err = grasp(daemon, "gdb", g, "--", "-batch", "-ex", "info threads", "-ex", "bt", "-ex", "detach")
+        assert f"goroutine {g} hog/calls" in out and re.search(r"^#\d+ .* in calls ", out, re.M), (out, err)
+        counts(path)
+        assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
+        _, err = grasp(daemon, "gdb", "--relay", 999, code=4)
+        assert "no goroutine 999" in err, err
+        grasp(daemon, "gdb", code=2)
+
+
 def api_speaks_to_every_route():
     with Daemon() as daemon:
         assert json.loads(grasp(daemon, "api", "get", "/v1/runtime")[0])["pid"] == daemon.process.pid
@@ -287,4 +298,4 @@ if __name__ == "__main__":
           hold_lasts_as_long_as_the_command, hold_releases_when_it_is_told_to_end,
           a_c_file_is_compiled_loaded_run_and_waited_for, bad_input_says_what_to_do,
           it_finds_the_daemon_by_flag_environment_and_config, events_are_watched_as_they_happen,
-          api_speaks_to_every_route, colour_and_width_only_on_a_terminal, help_names_every_option_that_is_taken])
+          gdb_sees_a_goroutine_that_runs_on_afterwards, api_speaks_to_every_route, colour_and_width_only_on_a_terminal, help_names_every_option_that_is_taken])
