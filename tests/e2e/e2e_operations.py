@@ -20,6 +20,27 @@ static int run(const char *args) { (void)args; return fall((volatile int *)16); 
 GR_ENTRY("run", run, "writes to address 16");
 """
 
+STORM = """#include <grasp/goroutine.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* Nearly always in malloc, free and printf. */
+static int run(const char *args)
+{
+    (void)args;
+    for (unsigned n = 0; !gr_cancelled(); n++) {
+        char text[64], *copy;
+        snprintf(text, sizeof text, "%u %.3f", n, n / 7.0);
+        copy = strdup(text);
+        if (!copy || strcmp(copy, text) != 0)
+            return 9;
+        free(copy);
+    }
+    return 0;
+}
+GR_ENTRY("run", run, "malloc and printf until cancelled");
+"""
+
 CHECKSUM = """#include <grasp/goroutine.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -151,6 +172,24 @@ def a_crash_leaves_a_report_and_ends_the_daemon():
         assert f"goroutine {held}" in saved and "module crash" in saved, saved
 
 
+def storms_in_libc_are_suspended_and_the_daemon_answers():
+    """G25: the daemon itself allocates and prints while the suspended one stands still."""
+    with Modules("storm", STORM) as modules, Daemon(modules=modules.path) as daemon:
+        client = daemon.client()
+        ids = client.spawn("storm", "run", count=2)
+        for n in range(300):
+            g = ids[n % 2]
+            client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"timeout_ms": 20000})
+            client.want(200, "GET", "/healthz")
+            if n % 20 == 0:
+                client.get(f"/v1/goroutines/{g}/snapshot")
+                client.get("/v1/goroutines")
+            client.want(200, "POST", f"/v1/goroutines/{g}/resume")
+        for g in ids:
+            client.want(202, "DELETE", f"/v1/goroutines/{g}")
+            assert client.wait_dead(g)["code"] == 0
+
+
 # Without memory the sanitizers' runtimes end the process.
 @not_under("address", "thread")
 def memory_runs_out_and_releases_still_work():
@@ -275,6 +314,7 @@ def it_runs_as_nobody():
 
 main([
     a_crash_leaves_a_report_and_ends_the_daemon,
+    storms_in_libc_are_suspended_and_the_daemon_answers,
     memory_runs_out_and_releases_still_work,
     checksums_are_right_under_a_storm_of_signals,
     children_get_nothing_of_the_daemon,

@@ -216,6 +216,25 @@ static void every_function_is_checked_whatever_the_flags(void **state)
         }
 }
 
+static void other_linkers_keep_the_checks(void **state)
+{
+    static const char *const linkers[] = {"lld", "gold"};
+    (void)state;
+    for (size_t c = 0; compilers[c]; c++)
+        for (size_t i = 0; i < sizeof(linkers) / sizeof(linkers[0]); i++) {
+            char name[32];
+            if (run("ld.%s --version", linkers[i]) != 0) {
+                print_message("ld.%s is not installed\n", linkers[i]);
+                continue;
+            }
+            snprintf(name, sizeof(name), "%s-%zu.so", linkers[i], c);
+            assert_built("GRASP_CC=%s $CC -O2 -fuse-ld=%s $SRC/basic.c $SRC/other.c -o %s",
+                         compilers[c], linkers[i], name);
+            struct gri_module_note note = assert_rewritten(name, 3);
+            assert_runs(name, &note);
+        }
+}
+
 static void link_time_optimisation_keeps_the_checks(void **state)
 {
     (void)state;
@@ -482,6 +501,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_function_is_checked_whatever_the_flags),
+        cmocka_unit_test(other_linkers_keep_the_checks),
         cmocka_unit_test(link_time_optimisation_keeps_the_checks),
         cmocka_unit_test(objects_and_archives_link_as_with_any_compiler),
         cmocka_unit_test(stripped_module_is_rewritten_too),

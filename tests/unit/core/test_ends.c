@@ -31,6 +31,23 @@ static void overflow_by_recursion(void *arg)
     recurse(0);
 }
 
+/* Each frame is followed by a call of libc: that call's check finds it, while the module's own frames still fit. */
+__attribute__((noinline)) static unsigned recurse_printing(unsigned depth)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%f", (double)depth);
+    if (depth < depth_wanted)
+        return recurse_printing(depth + 1) + (unsigned)text[0];
+    return 0;
+}
+
+static void overflow_in_libc(void *arg)
+{
+    (void)arg;
+    recurse_printing(0);
+}
+
 /* One big frame below an entry check that still passed: the guard finds it. */
 __attribute__((noinline)) static unsigned touch_far_below(void)
 {
@@ -80,6 +97,7 @@ static bool run_child(const char *way, size_t stack_bytes)
         const char *name;
         void (*fn)(void *);
     } ways[] = {{"recursion", overflow_by_recursion},
+                {"libc", overflow_in_libc},
                 {"frame", overflow_by_a_big_frame},
                 {"fault", fault},
                 {"section", suspend_in_a_section},
@@ -167,6 +185,16 @@ static void a_stack_overflow_is_reported_at_every_size(void **state)
     }
 }
 
+static void an_overflow_in_libc_is_reported_at_the_call(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("libc", "0"), SIGABRT);
+    expect_said("stack overflow");
+    expect_said("goroutine 1 ");
+    /* A call of libc asks for 24 KiB more than an entry, so it finds it first: in its stub, which libgrasp has. */
+    expect_said("libgrasp.so");
+}
+
 static void a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported(void **state)
 {
     (void)state;
@@ -201,6 +229,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stack_overflow_is_reported_at_every_size),
+        cmocka_unit_test(an_overflow_in_libc_is_reported_at_the_call),
         cmocka_unit_test(a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported),
         cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
         cmocka_unit_test(misuse_of_the_runtime_is_named),

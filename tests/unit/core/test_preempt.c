@@ -4,6 +4,8 @@
  */
 #include "harness.h"
 
+#include <grasp/inspect.h>
+
 #include <link.h>
 #include <pthread.h>
 #include <time.h>
@@ -350,6 +352,23 @@ static void iterate_objects(void *arg)
     spin(s);
 }
 
+/* Unwinding takes the dynamic linker's lock: the held one must not have it. */
+static void look_at_stack(struct gr_hold *h)
+{
+    struct gr_copy copy = {.stack_capacity = gr_copy_stack_bytes_max(),
+                           .vector_capacity = gr_copy_vector_bytes_max()};
+    struct gr_frame frame[32];
+    bool truncated;
+
+    copy.stack = malloc(copy.stack_capacity);
+    copy.vectors = malloc(copy.vector_capacity);
+    assert_true(copy.stack && copy.vectors);
+    assert_int_equal(gr_copy_held(h, &copy), 0);
+    assert_true(gr_unwind(&copy, frame, 32, &truncated) > 0);
+    free(copy.stack);
+    free(copy.vectors);
+}
+
 static void nobody_is_stopped_while_it_has_the_loaders_lock(void **state)
 {
     struct spinner s = {0};
@@ -363,6 +382,7 @@ static void nobody_is_stopped_while_it_has_the_loaders_lock(void **state)
     atomic_store(&leave_call_back, 1);
     hold(&h, s.id);
     assert_int_equal(atomic_load(&in_call_back), 0);
+    look_at_stack(&h);
     release(&h);
     spinner_end(&s);
 }

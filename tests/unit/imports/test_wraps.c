@@ -32,7 +32,8 @@ static void on_event(void *ctx, enum gr_event event, uint64_t id, uint64_t root,
 {
     (void)ctx;
     (void)root;
-    (void)text;
+    if (event == GR_EVENT_LOG)
+        printf("%s\n", text);
     if (event == GR_EVENT_ENDED && id == atomic_load(&awaited))
         sem_post(&ended);
 }
@@ -123,10 +124,24 @@ static void run(void **state)
 static void cancel_ends_what_blocks(void **state)
 {
     static const char *const kinds[] = {
-        "recv",   "read_socket", "read_pipe", "accept",   "poll_one",     "poll_two",
-        "select", "epoll_wait",  "sleep",     "sem_wait", "cond_wait",    "fgets",
+        "recv",
+        "read_socket",
+        "read_pipe",
+        "accept",
+        "poll_one",
+        "poll_two",
+        "select",
+        "epoll_wait",
+        "sleep",
+        "sem_wait",
+        "cond_wait",
+        "fgets",
 #if !defined(__SANITIZE_THREAD__) /* its handler puts the signal off until the system call ends */
-        "flock",  "msgrcv",      "waitpid",   "pause",    "syscall_futex",
+        "flock",
+        "msgrcv",
+        "waitpid",
+        "pause",
+        "syscall_futex",
 #endif
     };
 
@@ -219,6 +234,10 @@ int main(int argc, char **argv)
         ENTRY(commands),
         ENTRY(signals),
         ENTRY(raw_system_calls),
+#if !defined(__SANITIZE_ADDRESS__) &&                                                              \
+    !defined(__SANITIZE_THREAD__) /* their own functions stand before libc's */
+        ENTRY(libc_fits_below_its_check),
+#endif
         cmocka_unit_test(cancel_ends_what_blocks),
         cmocka_unit_test(suspends_happened),
     };

@@ -42,9 +42,11 @@ __attribute__((noinline, section("own_section"))) static int in_own_section(int 
     return x * 2;
 }
 
+int also_in_own_section(int x) __attribute__((alias("in_own_section"), visibility("hidden")));
+
 static int twice_resolved(int x)
 {
-    return in_own_section(x);
+    return also_in_own_section(x);
 }
 
 static int (*resolve(void))(int)
