@@ -27,6 +27,8 @@ void bench_suspend(void);
 void bench_switch(void); /* spawn, yield, ping-pong with bench_procs processors */
 void bench_sleep(void);
 void bench_memory(void);
+void bench_memory_private(void); /* stacks that are folded */
+void bench_memory_million(void);
 void bench_fairness(void);
 
 #endif

@@ -112,10 +112,10 @@ static void ping_batches(void *arg)
 
 void bench_switch(void)
 {
-    wanted = scaled(SPAWN_BATCHES, 3);
+    wanted = scaled(SPAWN_BATCHES, 10);
     bench_run(spawn_batches, NULL);
     emit_threads("spawn_exit", "ns/task");
-    wanted = scaled(YIELD_BATCHES, 3);
+    wanted = scaled(YIELD_BATCHES, 10);
     bench_run(yield_batches, NULL);
     emit_threads("yield", "ns/switch");
     to_ponger = gr_chan_create(sizeof(int64_t), 0);
@@ -167,6 +167,10 @@ void bench_sleep(void)
 
 static struct gr_chan *idle_chan;
 static gr_waitgroup idle_up;
+struct crowd {
+    int count;
+    bool stack_private;
+};
 
 static void idle(void *arg)
 {
@@ -178,12 +182,14 @@ static void idle(void *arg)
 
 static void start_idle(void *arg)
 {
-    int count = *(int *)arg;
+    const struct crowd *crowd = arg;
+    struct gr_go_opts opts = {.fn = idle, .stack_private = crowd->stack_private};
 
-    gr_waitgroup_add(&idle_up, count);
-    gr_waitgroup_add(&group, count);
-    for (int i = 0; i < count; i++)
-        bench_go(idle, NULL);
+    gr_waitgroup_add(&idle_up, crowd->count);
+    gr_waitgroup_add(&group, crowd->count);
+    for (int i = 0; i < crowd->count; i++)
+        if (gr_go_with(&opts) <= 0)
+            bench_fail("only %d goroutines could be made", i);
     gr_waitgroup_wait(&idle_up);
     gr_sleep_ns(50000000); /* as the Go peer: what is still on its way to sleep gets there */
 }
@@ -195,18 +201,53 @@ static void end_idle(void *arg)
     gr_waitgroup_wait(&group);
 }
 
-void bench_memory(void)
+/* Until all stacks that can be are folded: how long that takes is not what is measured. */
+static void wait_for_folds(uint64_t count)
 {
-    int count = IDLE;
+    struct gr_stats stats;
+    int64_t give_up = now_ns() + 120000000000ll;
+
+    do {
+        usleep(10000);
+        gr_stats(&stats);
+    } while (stats.folded < count && now_ns() < give_up);
+    if (stats.folded < count)
+        fprintf(stderr, "memory: only %llu of %llu stacks were folded\n",
+                (unsigned long long)stats.folded, (unsigned long long)count);
+}
+
+static void measure_idle(const char *what, struct crowd crowd)
+{
     double resident = rss_bytes(), tables = proc_bytes("/proc/self/status", "VmPTE:"), v;
+    char metric[64];
 
     idle_chan = gr_chan_create(0, 0);
     if (!idle_chan)
         bench_fail("no memory for a channel");
-    bench_run(start_idle, &count);
-    v = (rss_bytes() - resident) / count;
-    bench_emit("idle_mem_100k", "B/task", &v, 1);
-    v = (proc_bytes("/proc/self/status", "VmPTE:") - tables) / count;
-    bench_emit("idle_page_tables_100k", "B/task", &v, 1);
+    bench_run(start_idle, &crowd);
+    if (crowd.stack_private)
+        wait_for_folds((uint64_t)crowd.count);
+    v = (rss_bytes() - resident) / crowd.count;
+    snprintf(metric, sizeof metric, "idle_mem_%s", what);
+    bench_emit(metric, "B/task", &v, 1);
+    v = (proc_bytes("/proc/self/status", "VmPTE:") - tables) / crowd.count;
+    snprintf(metric, sizeof metric, "idle_page_tables_%s", what);
+    bench_emit(metric, "B/task", &v, 1);
     bench_run(end_idle, NULL);
+    gr_chan_destroy(idle_chan);
+}
+
+void bench_memory(void)
+{
+    measure_idle("100k", (struct crowd){IDLE, false});
+}
+
+void bench_memory_private(void)
+{
+    measure_idle("private_100k", (struct crowd){IDLE, true});
+}
+
+void bench_memory_million(void)
+{
+    measure_idle("private_1M", (struct crowd){10 * IDLE, true});
 }

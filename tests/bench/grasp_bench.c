@@ -1,7 +1,7 @@
 /*
  * grasp_bench.c: measures our runtime as the peers measure theirs.
  *
- *   grasp-bench [--procs N] [--nice-off] suspend|switch|sleep|memory|fairness ...
+ *   grasp-bench [--procs N] [--nice-off] PART ...
  *
  * A program built by grasp-cc, so its own functions are the code that is stopped. Every part
  * mirrors the Go peer's (peers/go): the same number of samples, the same batches, the same moment
@@ -79,12 +79,14 @@ static const struct part {
 } parts[] = {
     {"suspend", bench_suspend}, {"switch", bench_switch},     {"sleep", bench_sleep},
     {"memory", bench_memory},   {"fairness", bench_fairness},
+    {"memory-private", bench_memory_private},
+    {"memory-million", bench_memory_million},
 };
 
 static void usage(void)
 {
     fputs("usage: grasp-bench [--procs N] [--nice-off] PART...\n"
-          "parts: suspend switch sleep memory fairness\n",
+          "parts: suspend switch sleep memory memory-private memory-million fairness\n",
           stderr);
     exit(2);
 }

@@ -20,7 +20,7 @@
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-mode=${1:-quick}
+mode=${1:-quick} mode=${mode#--}
 case $mode in
 quick) divisor=30 rounds=2 default_peers=go default_parts="suspend switch fairness sleep memory http" ;;
 full)
@@ -57,7 +57,7 @@ fi
 export GOS
 
 write_meta() {
-    echo "command: tests/bench/run.sh $mode"
+    echo "command: ${PARTS:+PARTS=\"$PARTS\" }${PEERS+PEERS=\"$PEERS\" }${ROUNDS:+ROUNDS=$ROUNDS }tests/bench/run.sh $mode"
     echo "date: $(date -u +%Y-%m-%dT%H:%MZ)"
     echo "cpu: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1) x $(nproc)"
     echo "kernel: $(uname -sr)"
@@ -93,10 +93,20 @@ ours() { # PART
         run timeout 300 "$bench/grasp-bench" --procs 2 switch
         ;;
     inspect | http) ;;
+    memory) # one process each: what the first leaves behind is not the next one's
+        run timeout 600 "$bench/grasp-bench" --procs 2 memory
+        run timeout 600 "$bench/grasp-bench" --procs 2 memory-private
+        [ "$mode" = full ] && run timeout 600 "$bench/grasp-bench" --procs 2 memory-million
+        ;;
     *) run timeout 600 "$bench/grasp-bench" --procs 2 "$1" ;;
     esac
     # What the workers' nice value costs or gains: a thread that asks competes with them.
-    case $mode:$1 in full:suspend | full:fairness | full:sleep)
+    case $mode:$1 in
+    full:switch)
+        run timeout 300 "$bench/grasp-bench" --procs 1 --nice-off switch
+        run timeout 300 "$bench/grasp-bench" --procs 2 --nice-off switch
+        ;;
+    full:suspend | full:fairness | full:sleep)
         run timeout 600 "$bench/grasp-bench" --procs 2 --nice-off "$1" ;;
     esac
 }
@@ -106,7 +116,10 @@ peer() { # PEER PART
         run "$here/peers/$1/run.sh" "$2"
         return
     fi
-    for go in $GOS; do GO=$go run "$here/peers/go/run.sh" "$2"; done
+    for go in $GOS; do
+        GO=$go run "$here/peers/go/run.sh" "$2"
+        [ "$mode:$2" = full:memory ] && GO=$go run "$here/peers/go/run.sh" memory-million
+    done
 }
 
 floor() { # PART

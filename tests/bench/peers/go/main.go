@@ -58,7 +58,9 @@ func main() {
 		case "sleep":
 			sleepers()
 		case "memory":
-			idleMem()
+			idleMem(100000, "100k")
+		case "memory-million":
+			idleMem(1000000, "1M")
 		case "fairness":
 			fairness(1)
 			fairness(4)
@@ -72,7 +74,7 @@ func main() {
 			n, _ := strconv.Atoi(os.Args[i+1])
 			httpServer(n)
 		default:
-			fmt.Fprintln(os.Stderr, "parts: suspend suspend-sync switch sleep memory fairness inspect http")
+			fmt.Fprintln(os.Stderr, "parts: suspend suspend-sync switch sleep memory memory-million fairness inspect http")
 			os.Exit(2)
 		}
 	}

@@ -21,7 +21,7 @@ func rss() float64 {
 func spawnExit(procs int) {
 	runtime.GOMAXPROCS(procs)
 	const per = 10000
-	batches := scaled(100, 3) // 1e6 tasks in a full run
+	batches := scaled(100, 10) // 1e6 tasks in a full run
 	var v []float64
 	for b := 0; b < batches; b++ {
 		var wg sync.WaitGroup
@@ -39,7 +39,7 @@ func spawnExit(procs int) {
 func yield(procs, gs int) {
 	runtime.GOMAXPROCS(procs)
 	const per = 10000
-	batches := scaled(100, 3)
+	batches := scaled(100, 10)
 	var v []float64
 	for b := 0; b < batches; b++ {
 		var wg sync.WaitGroup
@@ -80,10 +80,9 @@ func pingpong(procs int) {
 	emit(fmt.Sprintf("pingpong_rtt_%dthr", procs), "ns/rtt", v)
 }
 
-func idleMem() {
+func idleMem(n int, name string) {
 	runtime.GOMAXPROCS(2)
 	debug.FreeOSMemory()
-	const n = 100000
 	ch := make(chan int)
 	var up sync.WaitGroup
 	up.Add(n)
@@ -93,7 +92,7 @@ func idleMem() {
 	}
 	up.Wait()
 	time.Sleep(50 * time.Millisecond)
-	emit("idle_mem_100k", "B/task", []float64{(rss() - r0) / n})
+	emit("idle_mem_"+name, "B/task", []float64{(rss() - r0) / float64(n)})
 	close(ch)
 	time.Sleep(200 * time.Millisecond)
 }
