@@ -71,6 +71,8 @@ int gr_set_time_slice_us(uint32_t us)
     if (us < GR_TIME_SLICE_US_MIN || us > GR_TIME_SLICE_US_MAX)
         return -EINVAL;
     atomic_store_explicit(&gri_sched.slice_us, us, memory_order_relaxed);
+    atomic_store_explicit(&gri_sched.slice_ticks, gri_ns_to_ticks((uint64_t)us * 1000),
+                          memory_order_relaxed);
     return 0;
 }
 

@@ -230,16 +230,21 @@ static void execute(struct gr_m *m, struct gr_g *g)
     /* relaxed: only the owner writes; the monitor compares. */
     atomic_store_explicit(&p->tick, atomic_load_explicit(&p->tick, memory_order_relaxed) + 1,
                           memory_order_relaxed);
-    if (!p->inherit) /* what comes from the next slot goes on in the slice of its predecessor */
+    if (!p->inherit) { /* what comes from the next slot goes on in the slice of its predecessor */
+        p->slices++;
         atomic_store_explicit(&p->run_since, m->ticks, memory_order_relaxed);
+    }
     run(m, g);
 }
 
 /* ---- Finding work -------------------------------------------------------------------------------- */
 
-#define GLOBAL_EVERY                                                                               \
-    61 /* so often the global queue goes first, so that local work can't starve it */
-#define SEARCH_NS 20000 /* how long a thread searches before it sleeps */
+/*
+ * So often the global queue goes first, so that local work can't starve it. Slices are counted, not runs: two that wake each
+ * other make 61 runs in a few microseconds, and whoever had its slice would be back before the ring had one.
+ */
+#define GLOBAL_EVERY 61
+#define SEARCH_NS    20000 /* how long a thread searches before it sleeps */
 #define STEAL_NEXT_NS                                                                              \
     5000 /* a goroutine woken by a running one waits so long for its own processor */
 #define IN_VAIN_NS 100000 /* after a search in vain a single goroutine wakes nobody for so long */
@@ -377,6 +382,31 @@ static void stop_searching(struct gr_m *m)
         gri_wake_one();
 }
 
+/*
+ * Two that wake each other through the next slot go on in one slice. Its end is seen here as well, since a poison or a signal
+ * that meets one of their short runs is forgotten at the next; whoever is next then goes behind those who wait.
+ */
+static void end_shared_slice(struct gr_m *m, struct gr_p *p)
+{
+    struct gr_g *g;
+
+    /* relaxed, all: who is overlooked is seen at the next switch. run_since is ours. */
+    if (!atomic_load_explicit(&p->next, memory_order_relaxed) ||
+        m->ticks - atomic_load_explicit(&p->run_since, memory_order_relaxed) <
+            atomic_load_explicit(&gri_sched.slice_ticks, memory_order_relaxed))
+        return;
+    if (atomic_load_explicit(&p->head, memory_order_relaxed) ==
+            atomic_load_explicit(&p->tail, memory_order_relaxed) &&
+        atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) == 0)
+        return;
+    /* acq_rel; as in gri_runq_pop. Nobody is woken: there is not more to run than before. */
+    g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
+    if (!g)
+        return;
+    g->queue_next = NULL;
+    gri_global_push_all(g, g, 1);
+}
+
 static struct gr_g *find_runnable(struct gr_m *m)
 {
     struct gr_g *g;
@@ -386,11 +416,14 @@ static struct gr_g *find_runnable(struct gr_m *m)
 
         if (retire_processor(m))
             continue;
-        if (atomic_load_explicit(&p->tick, memory_order_relaxed) % GLOBAL_EVERY == 0 &&
-            (g = gri_global_pop(p))) {
-            p->inherit = false;
-            break;
+        if (p->slices >= GLOBAL_EVERY) {
+            p->slices = 0;
+            if ((g = gri_global_pop(p))) {
+                p->inherit = false;
+                break;
+            }
         }
+        end_shared_slice(m, p);
         if ((g = gri_runq_pop(p)) || (g = gri_global_pop(p)))
             break;
         if ((g = search(m))) {

@@ -54,6 +54,7 @@ struct gr_p {
     _Atomic(uint64_t) next_since;                    /* arch_ticks when `next` was filled */
     _Atomic(uint64_t) syscall_tick;                  /* system calls so far */
     bool inherit;                                    /* the g popped last came from `next` */
+    uint32_t slices; /* begun since the global queue went first; not those of `next` */
     struct gr_g *free_list;
     uint32_t free_count;
 
@@ -115,6 +116,7 @@ struct gri_sched {
     struct gr_g *queue_head, *queue_tail;
     struct gr_p *idle_p;
     struct gr_m *idle_m;
+    struct gr_m *spare_m; /* their threads could not be made */
     unsigned threads;
     /* Written under sched.lock, read anywhere. */
     _Alignas(GRI_CACHE_LINE) _Atomic(uint32_t) queue_length;
@@ -127,6 +129,7 @@ struct gri_sched {
         wake_again; /* arch_ticks until which waking for one goroutine is not worth it */
     _Atomic(uint32_t) async_off;
     _Atomic(uint32_t) slice_us;
+    _Atomic(uint64_t) slice_ticks; /* the same */
     _Atomic(uint32_t) started;
     bool nice_off;
     int base_nice; /* of the process at gr_start; threads inherit their maker's, which may be a worker */

@@ -155,14 +155,19 @@ static void *worker_main(void *arg)
     gri_schedule(m);
 }
 
-/* A new m whose thread sleeps on its sema; NULL if there can be none. */
-static struct gr_m *thread_create(void)
+/* A fresh m with a number, or one whose thread could not be made before; NULL: no memory, or GRI_THREADS_MAX. */
+static struct gr_m *new_m(void)
 {
-    struct gr_m *m = aligned_alloc(GRI_CACHE_LINE, sizeof *m);
-    pthread_attr_t attr;
-    sigset_t all, old;
-    int error;
+    struct gr_m *m;
 
+    gri_lock(&gri_sched.lock);
+    m = gri_sched.spare_m;
+    if (m)
+        gri_sched.spare_m = m->idle_next;
+    gri_unlock(&gri_sched.lock);
+    if (m)
+        return m;
+    m = aligned_alloc(GRI_CACHE_LINE, sizeof *m);
     if (!m)
         return NULL;
     memset(m, 0, sizeof *m);
@@ -175,10 +180,22 @@ static struct gr_m *thread_create(void)
         atomic_store_explicit(&gri_sched.m_count, m->index + 1, memory_order_release);
     }
     gri_unlock(&gri_sched.lock);
-    if (m->index >= GRI_THREADS_MAX) {
-        free(m);
+    if (m->index < GRI_THREADS_MAX)
+        return m;
+    free(m);
+    return NULL;
+}
+
+/* A new m whose thread sleeps on its sema; NULL if there can be none. */
+static struct gr_m *thread_create(void)
+{
+    struct gr_m *m = new_m();
+    pthread_attr_t attr;
+    sigset_t all, old;
+    int error;
+
+    if (!m)
         return NULL;
-    }
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -189,8 +206,14 @@ static struct gr_m *thread_create(void)
     error = pthread_create(&m->thread, &attr, worker_main, m);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
-    return error ? NULL
-                 : m; /* the slot of a thread that never was stays: a hole in a list of 100,000 */
+    if (!error)
+        return m;
+    /* Kept for the next try: tries without end must not use up the numbers. */
+    gri_lock(&gri_sched.lock);
+    m->idle_next = gri_sched.spare_m;
+    gri_sched.spare_m = m;
+    gri_unlock(&gri_sched.lock);
+    return NULL;
 }
 
 /* The searcher's role was claimed in vain. Whoever relied on it meanwhile must not be forgotten. */

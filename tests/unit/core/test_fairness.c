@@ -1,0 +1,228 @@
+/*
+ * test_fairness.c: one processor for all: nobody starves behind others, whatever they do, and no thread more is needed.
+ */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static atomic_uint stop;
+
+/* ---- Pairs that hand something to and fro --------------------------------------------------------- */
+
+#define TURNS  4000000 /* of each pair: some forty slices */
+#define FACTOR 2
+
+struct pair {
+    struct gr_chan *there, *back;
+    unsigned work; /* of each turn */
+    atomic_ulong count;
+};
+
+static void work_for(unsigned n)
+{
+    for (volatile unsigned i = 0; i < n; i++)
+        ;
+}
+
+static void begin_turns(void *arg)
+{
+    struct pair *p = arg;
+
+    while (!atomic_load(&stop)) {
+        if (gr_chan_send(p->there, NULL) || gr_chan_recv(p->back, NULL))
+            break;
+        work_for(p->work);
+        atomic_fetch_add(&p->count, 1);
+    }
+    gr_chan_close(p->there);
+}
+
+static void answer_turns(void *arg)
+{
+    struct pair *p = arg;
+
+    while (gr_chan_recv(p->there, NULL) == 0) {
+        work_for(p->work);
+        atomic_fetch_add(&p->count, 1);
+        if (gr_chan_send(p->back, NULL))
+            break;
+    }
+}
+
+static bool both_had_turns(void *arg)
+{
+    struct pair *p = arg;
+
+    return atomic_load(&p[0].count) >= TURNS && atomic_load(&p[1].count) >= TURNS;
+}
+
+/* G6: two that wake each other inherit the slice; that must not keep others out. */
+static void pairs_that_wake_each_other_share_the_processor(void **state)
+{
+    static struct pair pair[2];
+
+    (void)state;
+    atomic_store(&stop, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        pair[i].there = gr_chan_create(0, 0);
+        pair[i].back = gr_chan_create(0, 0);
+        atomic_store(&pair[i].count, 0);
+        assert_true(pair[i].there && pair[i].back);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_not_equal(gr_go(answer_turns, &pair[i]), 0);
+        assert_int_not_equal(gr_go(begin_turns, &pair[i]), 0);
+    }
+    eventually(both_had_turns, pair, "both pairs have their turns");
+    atomic_store(&stop, 1);
+    eventually_alone(0);
+    print_message("turns: %lu and %lu\n", atomic_load(&pair[0].count), atomic_load(&pair[1].count));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(atomic_load(&pair[i].count) / FACTOR <= atomic_load(&pair[1 - i].count));
+        gr_chan_destroy(pair[i].there);
+        gr_chan_destroy(pair[i].back);
+    }
+}
+
+/* ---- Sleepers ------------------------------------------------------------------------------------- */
+
+#define WRITERS 4
+#define WAKES   100
+
+static atomic_ulong written[WRITERS];
+static atomic_uint wakes;
+
+static void write_to_null(void *arg)
+{
+    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+    CHECK(fd >= 0);
+    while (!atomic_load(&stop)) {
+        CHECK(write(fd, "x", 1) == 1);
+        atomic_fetch_add((atomic_ulong *)arg, 1);
+    }
+    close(fd);
+}
+
+static void wake_often(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&stop)) {
+        CHECK(gr_sleep_ns(1000000) == 0);
+        atomic_fetch_add(&wakes, 1);
+    }
+}
+
+static bool woke_often(void *arg)
+{
+    return atomic_load((atomic_uint *)arg) >= WAKES;
+}
+
+/* G7 */
+static void a_sleeper_wakes_behind_writers_and_spinners(void **state)
+{
+    static struct spinner s;
+
+    (void)state;
+    for (unsigned round = 0; round < 2; round++) {
+        atomic_store(&stop, 0);
+        atomic_store(&wakes, 0);
+        for (unsigned i = 0; i < WRITERS; i++)
+            assert_int_not_equal(gr_go(write_to_null, &written[i]), 0);
+        if (round == 1)
+            spinner_start(&s);
+        assert_int_not_equal(gr_go(wake_often, NULL), 0);
+        eventually(woke_often, &wakes, "the sleeper wakes again and again");
+        for (unsigned i = 0; i < WRITERS; i++)
+            eventually_moves(&written[i]);
+        atomic_store(&stop, 1);
+        if (round == 1)
+            spinner_end(&s);
+        eventually_alone(0);
+        expect_no_faults();
+    }
+}
+
+/* ---- Threads -------------------------------------------------------------------------------------- */
+
+#define CROWD 60
+#define WARM  4000 /* so many slots and stacks are there before memory is short, wherever the free ones are kept */
+
+static atomic_uint ran;
+
+static void run_a_little(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 100; i++)
+        gr_yield();
+    atomic_fetch_add(&ran, 1);
+}
+
+static void start_crowd(int count)
+{
+    atomic_store(&ran, 0);
+    for (int i = 0; i < count; i++)
+        assert_int_not_equal(gr_go(run_a_little, NULL), 0);
+}
+
+static size_t mapped_bytes(void)
+{
+    FILE *f = fopen("/proc/self/statm", "re");
+    size_t pages = 0;
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%zu", &pages), 1);
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* G24: pthread_create fails, since there is no room for a stack; those that are there do the work. */
+static void without_new_threads_everybody_still_runs(void **state)
+{
+    struct rlimit before, tight;
+    struct gr_stats stats;
+    unsigned threads;
+
+    (void)state;
+    start_crowd(WARM);
+    eventually_count(&ran, WARM, "everybody runs");
+    eventually_alone(0);
+    /* The processors are made while there is memory for them. */
+    assert_int_equal(gr_set_procs(64), 0);
+    assert_int_equal(gr_set_procs(1), 0);
+    gr_stats(&stats);
+    threads = stats.threads;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    tight = before;
+    tight.rlim_cur = mapped_bytes() + 131072; /* less than a thread's stack */
+    assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
+    assert_int_equal(gr_set_procs(64), 0);
+    for (int round = 0; round < 20; round++) {
+        start_crowd(CROWD);
+        eventually_count(&ran, CROWD, "everybody runs without new threads");
+    }
+    eventually_alone(0);
+    gr_stats(&stats);
+    /* One place more is kept for the next try, however often it failed. */
+    assert_true(stats.threads <= threads + 2);
+    /* There is room again: more threads come. */
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    start_crowd(CROWD);
+    eventually_count(&ran, CROWD, "everybody runs");
+    eventually_alone(0);
+    assert_int_equal(gr_set_procs(1), 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pairs_that_wake_each_other_share_the_processor),
+        cmocka_unit_test(a_sleeper_wakes_behind_writers_and_spinners),
+        cmocka_unit_test(without_new_threads_everybody_still_runs),
+    };
+
+    harness_start(argc, argv, (struct gr_options){.procs = 1});
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
