@@ -61,12 +61,16 @@ copy_words(volatile uint64_t *to, const uint64_t *from, size_t bytes)
         to[i] = from[i];
 }
 
-/* F1. The stack from SP up, with the return addresses that foreign calls have replaced. */
+#define BELOW_SP 128 /* where a compiler may say that registers lie which an epilogue has popped already */
+
+/* F1. The stack from a little below SP up, with the return addresses that foreign calls have replaced. */
 static void record_stack(struct record *r, const struct gr_g *g)
 {
     r->stack_lo = (uint64_t)g->stack.lo;
     r->stack_hi = (uint64_t)g->stack.hi;
-    r->copied_lo = r->regs.sp & ~(uint64_t)7;
+    r->copied_lo = (r->regs.sp & ~(uint64_t)7) - BELOW_SP;
+    if (r->copied_lo < r->stack_lo)
+        r->copied_lo = r->stack_lo;
     r->copied_bytes = r->stack_hi - r->copied_lo;
     r->truncated = r->copied_bytes > sizeof r->stack;
     if (r->truncated)

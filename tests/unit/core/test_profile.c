@@ -7,6 +7,7 @@
 
 #include <grasp/inspect.h>
 #include <grasp/profile.h>
+#include <time.h>
 
 #define ENOUGH     30
 #define FRAMES_MAX 64
@@ -15,7 +16,7 @@
 static struct seen {
     uint64_t id;
     const char *function; /* that must be on each stack */
-    uint64_t records, periods, whole, with_function, cut;
+    uint64_t records, periods, whole, with_function, cut, bare;
 } seen[3];
 
 static atomic_uint stop;
@@ -93,6 +94,7 @@ static void look(void *arg, const struct gr_copy *copy, uint64_t periods)
         seen[i].with_function += found;
         seen[i].whole += !truncated;
         seen[i].cut += copy->truncated;
+        seen[i].bare += copy->copied_bytes == 0;
     }
 }
 
@@ -199,6 +201,76 @@ static void one_profile_at_a_time_and_within_limits(void **state)
     gr_profile_stop(NULL);
 }
 
+/* ---- Awkward moments ------------------------------------------------------------------------------ */
+
+KEPT static void read_clocks(void *arg)
+{
+    struct timespec t;
+
+    (void)arg;
+    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+        CHECK(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
+        atomic_fetch_add_explicit(&rounds, 1, memory_order_relaxed);
+    }
+}
+
+KEPT static void yield_on(void *arg)
+{
+    (void)arg;
+    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+        gr_yield();
+        atomic_fetch_add_explicit(&rounds, 1, memory_order_relaxed);
+    }
+}
+
+/* In the middle of a switch SP is on the thread's own stack: then there is a record without a stack, never one of half a stack. */
+static void all_are_whole_or_have_none(size_t i)
+{
+    print_message("of %lu records %lu are whole and %lu without a stack, %lu show the function\n",
+                  (unsigned long)seen[i].records, (unsigned long)seen[i].whole,
+                  (unsigned long)seen[i].bare, (unsigned long)seen[i].with_function);
+    /* Some as above, in its first moments. */
+    assert_true(seen[i].whole + seen[i].bare + 5 >= seen[i].records);
+    assert_true(seen[i].with_function + seen[i].bare + 5 >= seen[i].records);
+    assert_true(seen[i].with_function > 0);
+}
+
+/* G16 */
+static void in_the_vdso_stacks_end_as_well(void **state)
+{
+    (void)state;
+    begin(0, read_clocks, "read_clocks");
+    assert_int_equal(gr_profile_start(GR_PROFILE_HZ_MAX), 0);
+    eventually(all_seen, NULL, "the goroutine is recorded often enough");
+    gr_profile_stop(NULL);
+    all_are_whole_or_have_none(0);
+    end();
+    expect_no_faults();
+}
+
+#define YIELDS 1000000
+
+static bool yielded_enough(void *target)
+{
+    return all_seen(NULL) && atomic_load(&rounds) >= *(unsigned long *)target;
+}
+
+/* G19 */
+static void nobody_is_unwound_through_half_a_switch(void **state)
+{
+    unsigned long target = atomic_load(&rounds) + YIELDS;
+
+    (void)state;
+    begin(0, yield_on, "yield_on");
+    begin(1, yield_on, "yield_on");
+    assert_int_equal(gr_profile_start(GR_PROFILE_HZ_MAX), 0);
+    eventually(yielded_enough, &target, "both goroutines yield and are recorded often enough");
+    gr_profile_stop(NULL);
+    all_are_whole_or_have_none(0);
+    all_are_whole_or_have_none(1);
+    end();
+}
+
 static bool some_are_lost(void *arg)
 {
     struct gr_profile_stats stats;
@@ -228,6 +300,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(stacks_deeper_than_a_record_are_cut),
         cmocka_unit_test(after_the_stop_nothing_is_recorded),
         cmocka_unit_test(one_profile_at_a_time_and_within_limits),
+        cmocka_unit_test(in_the_vdso_stacks_end_as_well),
+        cmocka_unit_test(nobody_is_unwound_through_half_a_switch),
         cmocka_unit_test(records_that_nobody_drains_are_counted_as_lost),
     };
 
