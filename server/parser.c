@@ -283,7 +283,9 @@ static int run_head(struct srv_parser *p)
     size_t method = strcspn(p->head.data, " ");
     p->target = p->head.data + method + 1;
     p->target_bytes = strcspn(p->target, " ");
-    if (p->head.size - (size_t)(p->target + p->target_bytes - p->head.data) > API_HEADER_BYTES_MAX)
+    /* Behind the request line, with their line ends; the empty line is none of them. */
+    size_t line = strcspn(p->head.data, "\n") + 1;
+    if (p->head.size - line > API_HEADER_BYTES_MAX + 2)
         return fail(p, 431, API_CODE_HEADERS_TOO_LARGE, "the headers are over %d bytes",
                     API_HEADER_BYTES_MAX);
     enum llhttp_errno err = llhttp_execute(&p->http, p->head.data, p->head.size);

@@ -46,7 +46,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = 0;
     target = strchr(text, ' ');
     body = target ? strchr(target, '\n') : NULL;
-    if (target && strlen(text) == size) {
+    size_t target_bytes = target ? strcspn(target + 1, "\n") : 0;
+    /* What the parser lets through. */
+    if (target && strlen(text) == size && target_bytes <= API_URI_BYTES_MAX) {
         *target++ = 0;
         if (body)
             *body++ = 0;

@@ -68,7 +68,7 @@ static int host_load_module(void *ctx, const char *name, bool replace, char *err
     return strcmp(name, "mod") == 0 ? 1 : -2; /* -ENOENT */
 }
 
-char fake_audit[8192];
+char fake_audit[65536];
 
 static void host_audit(void *ctx, const char *line, size_t size)
 {

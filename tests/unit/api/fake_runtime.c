@@ -186,6 +186,8 @@ int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hol
 
 bool gr_hold_cancel(struct gr_hold *hold)
 {
+    if (atomic_load(&hold->state) != GR_HOLD_PENDING)
+        return false;
     struct fake_goroutine *g = &goroutines[hold->id - 1];
     if (g->pending != hold)
         return false;
@@ -197,9 +199,9 @@ bool gr_hold_cancel(struct gr_hold *hold)
 
 int gr_hold_end(struct gr_hold *hold)
 {
-    struct gr_info *info = &goroutines[hold->id - 1].info;
     if (atomic_load(&hold->state) != GR_HOLD_STOPPED)
         return -EINVAL;
+    struct gr_info *info = &goroutines[hold->id - 1].info;
     atomic_store(&hold->state, GR_HOLD_RELEASED);
     if (--info->holds == 0 && info->state == GR_PREEMPTED)
         info->state = GR_RUNNING;
@@ -254,6 +256,8 @@ int64_t gr_spawn(const char *module, const char *entry, const char *args_json,
         return -ESRCH;
     if (fake_spawn_result)
         return fake_spawn_result;
+    if (count == GOROUTINES_MAX)
+        return -EAGAIN;
     strncpy(fake_spawn_args, args_json, sizeof fake_spawn_args - 1);
     return (int64_t)fake_goroutine(GR_RUNNING);
 }
