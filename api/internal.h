@@ -215,6 +215,10 @@ json_t *api_runtime_json(struct api *api);
 void api_why_add(struct api *api, const struct gr_info *info, json_t *value);
 json_t *api_wait_object_json(const struct gr_wait_object *object);
 void api_wait_object_text(struct api_buf *out, const json_t *object);
+/* roots.c: the parameters of GET /v1/goroutines/ID/roots; a problem and false if they are wrong. */
+bool api_roots_check(struct api_call *call);
+/* The answer from a copy. Pool thread. */
+void api_roots_reply(struct api_call *call, const struct gr_copy *copy);
 /* deadlocks.c: GET /v1/deadlocks as a value; its member `deadlock` says whether there is a finding. Pool thread. */
 json_t *api_deadlocks_json(void);
 
@@ -239,6 +243,7 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_suspension_delete, api_handle_deadlocks;
 api_handler api_handle_pprof_index, api_handle_pprof_goroutine, api_handle_pprof_profile;
 api_handler api_handle_suspend_group, api_handle_events;
-api_handler api_handle_gdb;
+api_handler api_handle_gdb, api_handle_roots;
+api_text_fn api_text_roots;
 
 #endif

@@ -75,6 +75,8 @@ static const struct api_field pprof_goroutine_params[] = {STRING("debug", 0),
                                                           UINT("root", 1, API_ID_MAX),
                                                           END};
 static const struct api_field events_params[] = {STRING("types", 0), STRING("selector", 0), END};
+static const struct api_field roots_params[] = {STRING("kind", 0), UINT("limit", 1, API_ROOTS_MAX),
+                                                END};
 static const struct api_field gdb_params[] = {STRING("ids", 0), STRING("selector", 0),
                                               UINT("timeout_ms", 0, API_TIMEOUT_MS_MAX), END};
 static const struct api_field pprof_profile_params[] = {
@@ -130,6 +132,8 @@ const struct api_route api_routes[] = {
      api_text_snapshot},
     {"GET", "/v1/goroutines/{id}/stack", api_handle_stack, READ, 0, NULL, NULL, api_text_stack},
     {"GET", "/v1/gdb", api_handle_gdb, READ | CONTROL | LOAD, 0, gdb_params, NULL, NULL},
+    {"GET", "/v1/goroutines/{id}/roots", api_handle_roots, READ, 0, roots_params, NULL,
+     api_text_roots},
     {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL, NULL, NULL, api_text_deadlocks},
     {"GET", "/v1/suspensions", api_handle_suspensions, READ, LIST, NULL, NULL,
      api_text_suspensions},

@@ -28,6 +28,7 @@ struct snapshot {
     int outcome; /* of copy_and_release; written before the post, read after it */
     uint64_t latency_ns, held_ns;
     bool frames_only;
+    void (*reply)(struct api_call *call); /* on the pool, with the copy */
 };
 
 static void snapshot_free(struct api_call *call)
@@ -151,6 +152,15 @@ static void reply_snapshot(struct api_call *call)
 }
 
 /* Pool. */
+static void reply_roots(struct api_call *call)
+{
+    struct snapshot *snapshot = call->state;
+    api_roots_reply(call, snapshot->copy);
+    api_copy_give(call->api->copies, snapshot->copy);
+    snapshot->copy = NULL;
+}
+
+/* Pool. */
 static void reply_timeout(struct api_call *call)
 {
     struct snapshot *snapshot = call->state;
@@ -192,7 +202,7 @@ static void answer(struct api_call *call, int outcome)
 {
     call->abandon = NULL;
     if (outcome == 0) {
-        api_call_pool(call, reply_snapshot);
+        api_call_pool(call, ((struct snapshot *)call->state)->reply);
     } else if (outcome == -ETIMEDOUT) {
         api_call_pool(call, reply_timeout);
     } else {
@@ -221,7 +231,7 @@ static void snapshot_abandoned(struct api_call *call)
         answer(call, -ETIMEDOUT);
 }
 
-static void take(struct api_call *call, bool frames_only)
+static void take(struct api_call *call, bool frames_only, void (*reply)(struct api_call *call))
 {
     struct snapshot *snapshot = calloc(1, sizeof *snapshot);
     struct gr_copy *copy = snapshot ? api_copy_take(call->api->copies) : NULL;
@@ -234,6 +244,7 @@ static void take(struct api_call *call, bool frames_only)
     snapshot->call = call;
     snapshot->copy = copy;
     snapshot->frames_only = frames_only;
+    snapshot->reply = reply;
     snapshot->task.run = told;
     call->state = snapshot;
     call->cleanup = snapshot_free;
@@ -254,10 +265,18 @@ static void take(struct api_call *call, bool frames_only)
 
 void api_handle_snapshot(struct api_call *call)
 {
-    take(call, false);
+    take(call, false, reply_snapshot);
 }
 
 void api_handle_stack(struct api_call *call)
 {
-    take(call, true);
+    take(call, true, reply_snapshot);
+}
+
+void api_handle_roots(struct api_call *call)
+{
+    if (api_roots_check(call))
+        take(call, true, reply_roots);
+    else
+        api_call_done(call);
 }

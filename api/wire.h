@@ -39,6 +39,8 @@
 #define API_IDS_MAX            100000 /* named in one selection */
 #define API_GDB_THREADS_MAX    4096   /* goroutines of one session */
 #define API_GDB_SESSIONS_MAX   16
+#define API_ROOTS_DEFAULT      1000
+#define API_ROOTS_MAX          32768 /* a word each of a full stack of the default size, and more */
 #define API_NOTE_BYTES_MAX     255    /* owner and reason of a suspension */
 
 #define API_CODE_BAD_REQUEST        "bad-request"

@@ -346,6 +346,10 @@ enum gr_refusal gri_text_check(uint64_t pc);
 /* The module of a code address, or NULL. Async-signal-safe. */
 struct gri_module *gri_module_of(uint64_t pc);
 const char *gri_module_name(const struct gri_module *module);
+/* Each loaded module: its segments from lo to hi, and the text among them. fn must neither block nor load modules. */
+typedef void gri_span_fn(void *arg, const char *name, uint64_t lo, uint64_t hi, uint64_t text_lo,
+                         uint64_t text_hi);
+void gri_module_each_span(gri_span_fn *fn, void *arg);
 void gri_module_live_add(struct gri_module *module, int delta);
 bool gri_module_wired(const struct gri_module *module);
 /* A descriptor of the caller's for the file of the module that is mapped at `base`; -1. */

@@ -123,6 +123,7 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
 struct id_list {
     uint64_t *ids;
     size_t count, capacity;
+    uint64_t last_id; /* younger ones are left out */
     bool failed;
 };
 
@@ -130,6 +131,8 @@ static void add_id(void *arg, uint64_t id)
 {
     struct id_list *list = arg;
 
+    if (id > list->last_id)
+        return;
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 1024;
         uint64_t *bigger = realloc(list->ids, capacity * sizeof *bigger);
@@ -164,6 +167,11 @@ static void collect(enum gr_list_what what, struct id_list *list)
 {
     size_t kept = 0;
 
+    /*
+     * The walk comes by a slot before or after somebody is born in it. Without those that were born since it began, one
+     * that is listed implies every older one that lives (G20).
+     */
+    list->last_id = gri_registry_last_id();
     if (what & GR_LIST_LIVE)
         gri_registry_each(add_slot, list);
     if (what & GR_LIST_DEAD)

@@ -201,7 +201,8 @@ int gri_module_file(uint64_t base)
     lists[0] = current;
     lists[1] = leaving;
     for (unsigned i = 0; i < 2 && file < 0; i++) {
-        for (const struct gri_module *module = lists[i]; module && file < 0; module = module->next) {
+        for (const struct gri_module *module = lists[i]; module && file < 0;
+             module = module->next) {
             if (module->info.loaded && module->base == base && module->file >= 0)
                 file = fcntl(module->file, F_DUPFD_CLOEXEC, 3);
         }
@@ -223,8 +224,8 @@ bool gri_module_wired(const struct gri_module *module)
 void gri_module_live_add(struct gri_module *module, int delta)
 {
     /* seq_cst; pairs with live_of, and with the store of `leaving` (module_leave.c, L1). */
-    uint64_t before = atomic_fetch_add_explicit(&module->live, (uint64_t)(int64_t)delta,
-                                                memory_order_seq_cst);
+    uint64_t before =
+        atomic_fetch_add_explicit(&module->live, (uint64_t)(int64_t)delta, memory_order_seq_cst);
 
     if (delta < 0 && before == 1 && atomic_load_explicit(&module->leaving, memory_order_seq_cst))
         gri_module_left();
@@ -322,4 +323,21 @@ ssize_t gr_module_entries(const char *name, struct gr_entry_info *entries, size_
     }
     gri_unlock(&list_lock);
     return module ? (ssize_t)count : -ENOENT;
+}
+
+void gri_module_each_span(gri_span_fn *fn, void *arg)
+{
+    const struct gri_module *lists[2];
+
+    gri_lock(&list_lock);
+    lists[0] = current;
+    lists[1] = leaving;
+    for (unsigned i = 0; i < 2; i++) {
+        for (const struct gri_module *module = lists[i]; module; module = module->next) {
+            if (module->info.loaded)
+                fn(arg, module->info.name, module->span_lo, module->span_hi, module->info.text_lo,
+                   module->info.text_hi);
+        }
+    }
+    gri_unlock(&list_lock);
 }

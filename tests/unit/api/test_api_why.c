@@ -168,6 +168,42 @@ static void cycles_are_told_apart_from_the_rest(void **state)
     free(text);
 }
 
+static void roots_are_named_filtered_and_limited(void **state)
+{
+    json_t *value;
+    fake_goroutine(GR_WAITING);
+    assert_int_equal(fake_ask("GET", "/v1/goroutines/1/roots", NULL, &value), 200);
+    const json_t *items = json_object_get(value, "items"), *first = json_array_get(items, 0);
+    assert_int_equal(json_array_size(items), 3);
+    assert_string_equal(json_string_value(json_object_get(first, "register")), "r0");
+    assert_string_equal(json_string_value(json_object_get(first, "kind")), "channel");
+    assert_int_equal(integer(first, "offset"), 16);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(items, 1), "at")),
+                        "0x7008");
+    assert_int_equal(integer(json_array_get(items, 1), "goroutine"), 9);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(items, 2), "module")),
+                        "mod");
+    assert_true(json_is_false(json_object_get(value, "truncated")));
+    json_decref(value);
+    assert_int_equal(
+        fake_ask("GET", "/v1/goroutines/1/roots?kind=data,other%20stack&limit=1", NULL, &value),
+        200);
+    assert_int_equal(integer(value, "total"), 2);
+    assert_int_equal(json_array_size(json_object_get(value, "items")), 1);
+    assert_true(json_is_true(json_object_get(value, "truncated")));
+    json_decref(value);
+    assert_int_equal(fake_ask("GET", "/v1/goroutines/1/roots?kind=thing", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/v1/goroutines/1/roots?kind=", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/v1/goroutines/1/roots?limit=0", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/v1/goroutines/1/roots?limit=32769", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/v1/goroutines/2/roots", NULL, NULL), 404);
+    assert_int_equal(fake_holds(1), 0);
+    char *text = ask_text("/v1/goroutines/1/roots?format=text");
+    assert_has(text, "0x2000             other stack 0x2000+0 of goroutine 9\n");
+    assert_has(text, "data 0x3000+1 of mod\n");
+    free(text);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fake_host_start, fake_host_stop)
 
 int main(void)
@@ -179,6 +215,7 @@ int main(void)
         CASE(holders_are_shown_with_owner_and_reason),
         CASE(no_deadlock_says_why_not),
         CASE(cycles_are_told_apart_from_the_rest),
+        CASE(roots_are_named_filtered_and_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,241 @@
+/*
+ * test_lists.c: the list of goroutines while they come and go (G20), and what their stacks point at.
+ */
+#include "harness.h"
+
+#include <pthread.h>
+
+#include <grasp/waits.h>
+
+/* ---- Lists are of one moment
+ * ---------------------------------------------------------------------- */
+
+enum { STAYERS = 3000, DUMPERS = 2 };
+
+static struct gr_chan *leave;
+static uint64_t born[STAYERS]; /* ascending: one goroutine bears them */
+static atomic_uint born_count, dumps, stop_dumping;
+
+static void stay(void *arg)
+{
+    int value;
+
+    (void)arg;
+    gr_chan_recv(leave, &value);
+}
+
+static void do_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* Between those that stay others come and go, so that slots are taken in no order. */
+static void bear(void *arg)
+{
+    uint64_t random = test_seed;
+
+    (void)arg;
+    for (unsigned i = 0; i < STAYERS; i++) {
+        for (uint64_t n = next_random(&random) % 8; n > 0; n--)
+            gr_go(do_nothing, NULL);
+        born[i] = gr_go(stay, NULL);
+        CHECK(born[i] != 0);
+        atomic_store(&born_count, i + 1);
+        if (i % 16 == 0)
+            gr_yield();
+    }
+}
+
+static bool listed(const uint64_t *ids, size_t count, uint64_t id)
+{
+    size_t lo = 0, hi = count;
+
+    while (lo < hi) {
+        size_t middle = lo + (hi - lo) / 2;
+
+        if (ids[middle] < id)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    return lo < count && ids[lo] == id;
+}
+
+static void *dump(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&stop_dumping)) {
+        unsigned before = atomic_load(&born_count), after, missing = 0;
+        size_t count;
+        uint64_t *ids = gr_list_all(&count);
+
+        after = atomic_load(&born_count);
+        for (size_t i = 1; i < count; i++)
+            CHECK(ids[i - 1] < ids[i]); /* none twice */
+        for (unsigned i = 0; i < before; i++)
+            CHECK(listed(ids, count, born[i]));
+        /* A listed one implies every older one. */
+        for (unsigned i = before; i < after; i++) {
+            if (!listed(ids, count, born[i]))
+                missing++;
+            else
+                CHECK(missing == 0);
+        }
+        free(ids);
+        atomic_fetch_add(&dumps, 1);
+    }
+    return NULL;
+}
+
+static void a_listed_goroutine_implies_every_older_one(void **state)
+{
+    pthread_t threads[DUMPERS];
+
+    (void)state;
+    leave = gr_chan_create(sizeof(int), 0);
+    for (int i = 0; i < DUMPERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, dump, NULL), 0);
+    gr_go(bear, NULL);
+    eventually_count(&born_count, STAYERS, "all are born");
+    atomic_store(&stop_dumping, 1);
+    for (int i = 0; i < DUMPERS; i++)
+        pthread_join(threads[i], NULL);
+    printf("%u lists\n", atomic_load(&dumps));
+    assert_true(atomic_load(&dumps) > 0);
+    gr_chan_close(leave);
+    eventually_alone(0);
+    gr_chan_destroy(leave);
+    expect_no_faults();
+}
+
+/* ---- What a stack points at
+ * ----------------------------------------------------------------------- */
+
+static int datum[4] = {1, 2, 3, 4};
+
+struct pointers {
+    struct gr_chan *chan, *gone, *wait;
+    gr_mutex mutex;
+    gr_waitgroup group;
+    void *others_stack; /* set by the other goroutine */
+    atomic_uint others_stack_known;
+    uint64_t stack_words; /* where the words lie */
+    atomic_uint ready;
+};
+
+/* The words that must be found, in this order. */
+enum { CHAN, CHAN_INSIDE, GONE, MUTEX, GROUP, OTHER, DATUM, NUMBER, WORDS };
+
+static void point(void *arg)
+{
+    struct pointers *p = arg;
+    void *volatile words[WORDS];
+
+    CHECK(gr_mutex_lock(&p->mutex) == 0);
+    words[CHAN] = p->chan;
+    words[CHAN_INSIDE] = (char *)p->chan + 24;
+    words[GONE] = p->gone;
+    words[MUTEX] = (char *)&p->mutex + 8;
+    words[GROUP] = &p->group;
+    words[OTHER] = p->others_stack;
+    words[DATUM] = &datum[2];
+    words[NUMBER] = (void *)(uintptr_t)12345;
+    p->stack_words = (uint64_t)(uintptr_t)words;
+    atomic_store(&p->ready, 1);
+    gr_chan_recv(p->wait, NULL);
+    CHECK(words[NUMBER] == (void *)(uintptr_t)12345);
+    CHECK(gr_mutex_unlock(&p->mutex) == 0);
+}
+
+static void wait_for_group(void *arg)
+{
+    struct pointers *p = arg;
+    int local = 0;
+
+    p->others_stack = &local;
+    atomic_store(&p->others_stack_known, 1);
+    gr_waitgroup_wait(&p->group);
+}
+
+static const struct gr_root *root_at(const struct gr_root *roots, ssize_t count, uint64_t at)
+{
+    for (ssize_t i = 0; i < count; i++) {
+        if (roots[i].reg < 0 && roots[i].at == at)
+            return &roots[i];
+    }
+    return NULL;
+}
+
+static void expect_root(const struct gr_root *root, enum gr_root_kind kind, const void *object,
+                        size_t offset)
+{
+    assert_non_null(root);
+    assert_int_equal(root->kind, kind);
+    if (object)
+        assert_int_equal(root->object, (uint64_t)(uintptr_t)object);
+    if (object)
+        assert_int_equal(root->value - root->object, offset);
+}
+
+static void a_stack_s_words_are_told_by_what_they_point_at(void **state)
+{
+    static struct gr_root roots[32768];
+    static struct pointers p;
+    struct gr_copy copy = {.stack_capacity = gr_copy_stack_bytes_max()};
+    struct gr_hold held = {0};
+    uint64_t id, other;
+    ssize_t count;
+
+    (void)state;
+    p = (struct pointers){.chan = gr_chan_create(8, 4), .wait = gr_chan_create(0, 0)};
+    p.gone = gr_chan_create(8, 4096); /* a mapping of its own: its address is nobody's afterwards */
+    gr_chan_destroy(p.gone);
+    assert_int_equal(gr_waitgroup_add(&p.group, 1), 0);
+    other = gr_go(wait_for_group, &p);
+    eventually(word_is_set, &p.others_stack_known, "the other goroutine runs");
+    eventually_waits(other, "wait group");
+    id = gr_go(point, &p);
+    eventually(word_is_set, &p.ready, "the words are there");
+    eventually_waits(id, "chan receive");
+    hold(&held, id);
+    copy.stack = malloc(copy.stack_capacity);
+    assert_int_equal(gr_copy_held(&held, &copy), 0);
+    count = gr_roots(&copy, roots, 32768);
+    assert_true(count > 0 && count <= 32768);
+#define AT(word) root_at(roots, count, p.stack_words + 8 * (word))
+    expect_root(AT(CHAN), GR_ROOT_CHANNEL, p.chan, 0);
+    expect_root(AT(CHAN_INSIDE), GR_ROOT_CHANNEL, p.chan, 24);
+    expect_root(AT(MUTEX), GR_ROOT_MUTEX, &p.mutex, 8);
+    expect_root(AT(GROUP), GR_ROOT_WAITGROUP, &p.group, 0);
+    expect_root(AT(OTHER), GR_ROOT_OTHER_STACK, NULL, 0);
+    assert_int_equal(AT(OTHER)->goroutine, other);
+    expect_root(AT(DATUM), GR_ROOT_DATA, NULL, 0);
+    assert_string_equal(AT(DATUM)->module, "main");
+    assert_null(AT(NUMBER));
+    assert_true(!AT(GONE) || AT(GONE)->kind != GR_ROOT_CHANNEL);
+    /* Its own stack is pointed into as well, by what waits there; and less room counts them all the same. */
+    bool own = false;
+    for (ssize_t i = 0; i < count; i++)
+        own = own || roots[i].kind == GR_ROOT_STACK;
+    assert_true(own);
+    assert_int_equal(gr_roots(&copy, roots, 1), count);
+    release(&held);
+    free(copy.stack);
+    gr_chan_close(p.wait);
+    assert_int_equal(gr_waitgroup_done(&p.group), 0);
+    eventually_alone(0);
+    gr_chan_destroy(p.wait);
+    gr_chan_destroy(p.chan);
+    expect_no_faults();
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_listed_goroutine_implies_every_older_one),
+        cmocka_unit_test(a_stack_s_words_are_told_by_what_they_point_at),
+    };
+
+    harness_start(argc, argv, (struct gr_options){.procs = 2});
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
