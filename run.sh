@@ -30,7 +30,7 @@ has_flag() { # FLAG ARGUMENTS...
 }
 
 (umask 022 && tools/install-packages build-essential cmake ninja-build pkg-config python3 curl ca-certificates \
-    libuv1-dev libjansson-dev 'libllhttp-dev|node-llhttp' libdw-dev libelf-dev zlib1g-dev \
+    libncurses-dev scdoc libuv1-dev libjansson-dev 'libllhttp-dev|node-llhttp' libdw-dev libelf-dev zlib1g-dev \
     libcmocka-dev libxxhash-dev)
 mkdir -p build
 log=build/run-build.log

@@ -124,7 +124,7 @@ install_node_packages() {
 mkdir -p build
 if [ -n "$install" ]; then
     tools/install-packages build-essential cmake ninja-build pkg-config curl ca-certificates \
-        libuv1-dev libjansson-dev 'libllhttp-dev|node-llhttp' libdw-dev libelf-dev zlib1g-dev \
+        libncurses-dev scdoc libuv1-dev libjansson-dev 'libllhttp-dev|node-llhttp' libdw-dev libelf-dev zlib1g-dev \
         libcmocka-dev libxxhash-dev libsystemd-dev python3-jsonschema spin gdb clang 'libclang-rt-14-dev|libclang-rt-dev' lld \
         python3 golang-go jq procps chromium fonts-dejavu-core || give_up "installation of packages"
     command -v npm >/dev/null || tools/install-packages nodejs npm || give_up "installation of Node"

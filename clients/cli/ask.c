@@ -14,6 +14,18 @@
 #include "table.h"
 #include "wire.h"
 
+/* A line for the user: "grasp: " and plain text. */
+static void say(struct cli *cli, const char *plain)
+{
+    if (cli->messages) {
+        cli->messages->size = 0;
+        http_buf_str(cli->messages, plain);
+        return;
+    }
+    fflush(stdout);
+    fprintf(stderr, "grasp: %s%s", plain, strchr(plain, '\n') ? "" : "\n");
+}
+
 int cli_fail(struct cli *cli, int code, const char *format, ...)
 {
     char text[2048];
@@ -23,8 +35,7 @@ int cli_fail(struct cli *cli, int code, const char *format, ...)
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
     table_plain(&plain, text, strlen(text));
-    fflush(stdout);
-    fprintf(stderr, "grasp: %s\n", plain.data);
+    say(cli, plain.data);
     http_buf_free(&plain);
     cli->failure = code;
     return code;
@@ -105,15 +116,15 @@ int cli_explain(struct cli *cli, const struct http_answer *answer)
     if (answer->status == 401 && !cli->place.token[0])
         http_buf_str(&text,
                      "\ngrasp:   give a token: GRASP_TOKEN, --token-file, or the URL with #token=");
-    add_members(&text, problem);
-    fflush(stdout);
+    if (!cli->messages)
+        add_members(&text, problem);
     struct http_buf plain = {0};
     for (char *line = text.data, *end; line; line = end ? end + 1 : NULL) {
         end = strchr(line, '\n');
         table_plain(&plain, line, end ? (size_t)(end - line) : strlen(line));
         http_buf_str(&plain, "\n");
     }
-    fprintf(stderr, "grasp: %s", plain.data);
+    say(cli, plain.data);
     http_buf_free(&plain);
     http_buf_free(&text);
     json_decref(problem);

@@ -50,7 +50,8 @@ struct cli {
     unsigned width;             /* columns; 0: no limit */
     struct http_place place;
     struct http_connection connection;
-    int failure; /* the exit code of the last failed call */
+    struct http_buf *messages; /* NULL: explanations go to stderr; else here, for a full screen */
+    int failure;               /* the exit code of the last failed call */
 };
 
 struct cli_command {

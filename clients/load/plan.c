@@ -272,6 +272,7 @@ void load_plan_fini(struct load_plan *plan)
     free(plan->module);
     free(plan->entry);
     free(plan->ids);
+    free(plan->spawn_body);
     json_decref(plan->args);
 }
 

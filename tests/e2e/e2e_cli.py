@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -13,6 +14,8 @@ import tempfile
 import termios
 
 from harness import HANG_SECONDS, Daemon, counts, hog, main, standing_still, until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 TICK = r"""
 #include <grasp/goroutine.h>
@@ -227,7 +230,7 @@ def events_are_watched_as_they_happen():
 def gdb_sees_a_goroutine_that_runs_on_afterwards():
     with hog(entry="calls") as (daemon, client, g, path):
         out, err = grasp(daemon, "gdb", g, "--", "-batch", "-ex", "info threads", "-ex", "bt", "-ex", "detach")
-        assert f"goroutine {g} hog/calls" in out and re.search(r"^#\d+ .* in calls ", out, re.M), (out, err)
+        assert f"goroutine {g} hog/calls" in out and re.search(r"^#\d+ .*\bcalls ", out, re.M), (out, err)
         counts(path)
         assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
         _, err = grasp(daemon, "gdb", "--relay", 999, code=4)
@@ -280,6 +283,162 @@ def in_terminal(arguments, env, columns, rows=24):
     return text.decode()
 
 
+def screen_of(text, columns, rows):
+    """What a terminal shows after these bytes: enough of a vt100's language for what ncurses sends."""
+    lines, y, x = [[" "] * columns for _ in range(rows)], 0, 0
+    for code, args, final, char in re.findall(r"\033(?:([\[()])([0-9;?]*)(.)|[=>78])|([^\033])", text, re.S):
+        n = [int(a) for a in re.findall(r"\d+", args)]
+        first = n[0] if n else 1
+        if char == "\r":
+            x = 0
+        elif char == "\n":
+            y = min(y + 1, rows - 1)
+        elif char == "\b":
+            x = max(x - 1, 0)
+        elif char >= " ":
+            lines[y][min(x, columns - 1)] = char
+            x += 1
+        elif code == "[" and final == "H":
+            y, x = (n + [1, 1])[0] - 1 if n else 0, n[1] - 1 if len(n) > 1 else 0
+        elif code == "[" and final == "d":
+            y = first - 1
+        elif code == "[" and final == "G":
+            x = first - 1
+        elif code == "[" and final in "ABCD":
+            y += {"A": -first, "B": first}.get(final, 0)
+            x += {"C": first, "D": -first}.get(final, 0)
+        elif code == "[" and final == "J":
+            lines[y][x:] = [" "] * (columns - x)
+            for below in range(y + 1, rows):
+                lines[below] = [" "] * columns
+        elif code == "[" and final == "K":
+            lines[y][x:] = [" "] * (columns - x)
+        elif code == "[" and final == "X":
+            lines[y][x:x + first] = [" "] * first
+    return ["".join(line).rstrip() for line in lines]
+
+
+class Terminal:
+    """`grasp top` in a terminal that is a pty."""
+
+    def __init__(self, daemon, *arguments, columns=120, rows=20):
+        self.columns, self.rows, self.text = columns, rows, ""
+        pid, self.fd = pty.fork()
+        if pid == 0:
+            env = environment(daemon, TERM="vt100", LINES=str(rows), COLUMNS=str(columns))
+            os.execve(os.path.join(Daemon.bin, "grasp"), ["grasp", "top", "-d", "100ms", *arguments], env)
+        self.pid = pid
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def lines(self):
+        while select.select([self.fd], [], [], 0)[0]:
+            try:
+                self.text += os.read(self.fd, 65536).decode()
+            except OSError:
+                break
+        return screen_of(self.text, self.columns, self.rows)
+
+    def shows(self, pattern):
+        try:
+            return until(lambda: next((line for line in self.lines() if re.search(pattern, line)), None),
+                         f"the screen shows {pattern}")
+        except AssertionError:
+            print("\n".join(self.lines()))
+            raise
+
+    def press(self, keys):
+        os.write(self.fd, keys.encode())
+
+    def end(self):
+        """Its exit code once it ended."""
+        status = None
+
+        def reap():
+            nonlocal status
+            self.lines()
+            pid, code = os.waitpid(self.pid, os.WNOHANG)
+            status = os.waitstatus_to_exitcode(code) if pid else None
+            return pid
+        until(reap, "it ends")
+        os.close(self.fd)
+        return status
+
+
+def top_shows_sorts_filters_freezes_and_takes_hold():
+    with Daemon() as daemon:
+        client = daemon.client()
+        first = client.spawn("hog", "calls", {"counter": daemon.path("c")}, labels={"team": "red"})
+        client.spawn("deadlock", "channel")
+        top = Terminal(daemon)
+        top.shows(rf"^ +{first} \w+ .* hog/calls")
+        top.shows(r"deadlock/channel")
+        top.shows(r"goroutines: \d+ live")
+        top.press("/team=red\n")
+        top.shows(r"^1 shown, by cpu, with team=red")
+        assert not any("deadlock/" in line for line in top.lines())
+        top.press("s")
+        top.shows(r"^1 shown, by id, with team=red")
+        top.press("z")
+        until(lambda: client.get(f"/v1/goroutines/{first}")["suspended"], "z suspends the marked one")
+        top.shows(rf"^ +{first} preempted +1 ")
+        top.press("\n")
+        top.shows(r"^calls\(\)$")
+        top.press("x")
+        top.press("r")
+        until(lambda: not client.get(f"/v1/goroutines/{first}")["suspended"], "r resumes it")
+        top.press(" ")
+        top.shows("FROZEN")
+        top.press("/\n")
+        top.shows(r"^2 shown, by id$")
+        top.press("?")
+        top.shows("^space +freeze the picture")
+        top.press("x")
+        top.press("q")
+        assert top.end() == 0
+        # A signal ends it as well, and the terminal is itself again.
+        top = Terminal(daemon)
+        top.shows("goroutines: ")
+        os.kill(top.pid, signal.SIGTERM)
+        assert top.end() == 0
+        _, err = grasp(daemon, "top", code=2)
+        assert "needs a terminal" in err, err
+
+
+def top_says_that_the_daemon_is_gone_and_goes_on():
+    with Daemon() as daemon:
+        top = Terminal(daemon)
+        top.shows("goroutines: ")
+        daemon.stop(signal.SIGKILL)
+        top.shows("cannot connect|closed the connection|connection (failed|ended)")
+        top.press("q")
+        assert top.end() == 0
+
+
+def completion_and_manual_know_every_command():
+    with Daemon() as daemon:
+        commands = [row.split(":")[0] for row in grasp(daemon, "__rows")[0].splitlines()]
+        manual = (ROOT / "clients/cli/man/grasp.1.scd").read_text(encoding="utf-8")
+        for command in commands:
+            assert f"*{command}*" in manual, f"grasp(1) does not name {command}"
+        script = ROOT / "clients/cli/completion/grasp.bash"
+        grasp(daemon, "run", "hog/calls", "--detach")
+
+        def complete(*words):
+            quoted = " ".join(f"'{w}'" for w in words)
+            run = subprocess.run(["bash", "-c", f"source {script}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; "
+                                                "_grasp; printf '%s\\n' \"${COMPREPLY[@]}\""],
+                                 capture_output=True, text=True, timeout=HANG_SECONDS, check=True,
+                                 env=environment(daemon, PATH=Daemon.bin + ":" + os.environ["PATH"]))
+            return run.stdout.split()
+        assert set(complete("grasp", "")) == {*commands, "help"}
+        assert complete("grasp", "susp") == ["suspend"]
+        assert "--lease" in complete("grasp", "suspend", "--")
+        assert complete("grasp", "ps", "-o", "n") == ["ndjson"]
+        assert complete("grasp", "stack", "") == ["1"]
+        assert "hog/scalar" in complete("grasp", "run", "hog/s")
+        assert complete("grasp", "load", "pip") == ["pipeline"]
+
+
 def help_names_every_option_that_is_taken():
     with Daemon() as daemon:
         rows = [row.split(":")[0] for row in grasp(daemon, "__rows")[0].splitlines()]
@@ -298,4 +457,6 @@ if __name__ == "__main__":
           hold_lasts_as_long_as_the_command, hold_releases_when_it_is_told_to_end,
           a_c_file_is_compiled_loaded_run_and_waited_for, bad_input_says_what_to_do,
           it_finds_the_daemon_by_flag_environment_and_config, events_are_watched_as_they_happen,
-          gdb_sees_a_goroutine_that_runs_on_afterwards, api_speaks_to_every_route, colour_and_width_only_on_a_terminal, help_names_every_option_that_is_taken])
+          gdb_sees_a_goroutine_that_runs_on_afterwards, api_speaks_to_every_route, colour_and_width_only_on_a_terminal,
+          top_shows_sorts_filters_freezes_and_takes_hold, top_says_that_the_daemon_is_gone_and_goes_on,
+          completion_and_manual_know_every_command, help_names_every_option_that_is_taken])
