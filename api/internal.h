@@ -53,6 +53,7 @@ enum api_route_flag {
     API_ROUTE_PLAIN = 16,  /* not under /v1: no format, its own type, unknown parameters ignored */
     API_ROUTE_EVENTS = 32, /* Server-Sent Events, unless another format is asked for */
     API_ROUTE_SAVED = 64,  /* has the formats folded and core */
+    API_ROUTE_RAW = 128,   /* under /v1, but a file of its own type: no format */
 };
 
 typedef void api_handler(struct api_call *call);
@@ -241,7 +242,8 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_cancel, api_handle_suspend, api_handle_resume, api_handle_snapshot, api_handle_stack,
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,
     api_handle_suspension_delete, api_handle_deadlocks;
-api_handler api_handle_pprof_index, api_handle_pprof_goroutine, api_handle_pprof_profile;
+api_handler api_handle_pprof_index, api_handle_pprof_goroutine, api_handle_pprof_profile,
+    api_handle_core, api_handle_debug_core;
 api_handler api_handle_suspend_group, api_handle_events;
 api_handler api_handle_gdb, api_handle_roots;
 api_text_fn api_text_roots;

@@ -290,7 +290,7 @@ static bool has_format(const struct api_route *route, size_t i)
 bool api_format_choose(struct api_call *call)
 {
     call->format = call->route->flags & API_ROUTE_EVENTS ? API_FORMAT_SSE : API_FORMAT_JSON;
-    if (call->route->flags & API_ROUTE_PLAIN)
+    if (call->route->flags & (API_ROUTE_PLAIN | API_ROUTE_RAW))
         return true;
     const char *name = api_param(call, "format");
     if (name) {

@@ -84,6 +84,14 @@ static const struct api_field pprof_profile_params[] = {
     STRING("format", 0),         STRING("selector", 0),
     STRING("module", 0),         STRING("entry", 0),
     UINT("root", 1, API_ID_MAX), END};
+static const struct api_field core_params[] = {BOOL("data"), END};
+static const struct api_field debug_core_params[] = {BOOL("all"),
+                                                     BOOL("data"),
+                                                     STRING("selector", 0),
+                                                     STRING("module", 0),
+                                                     UINT("root", 1, API_ID_MAX),
+                                                     UINT("timeout_ms", 0, API_TIMEOUT_MS_MAX),
+                                                     END};
 static const struct api_field lease_fields[] = {
     {"lease_ms", API_FIELD_UINT, API_LEASE_MS_MIN, API_LEASE_MS_MAX, true}, END};
 
@@ -94,6 +102,7 @@ static const struct api_field lease_fields[] = {
 #define LIST    (API_ROUTE_POOL | API_ROUTE_LIST)
 #define RELEASE API_ROUTE_RELEASE
 #define PLAIN   API_ROUTE_PLAIN
+#define RAW     API_ROUTE_RAW
 #define OPEN    (API_ROUTE_PLAIN | API_ROUTE_OPEN)
 
 const struct api_route api_routes[] = {
@@ -107,6 +116,7 @@ const struct api_route api_routes[] = {
     {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL,
      pprof_goroutine_params, NULL, NULL},
+    {"GET", "/debug/core", api_handle_debug_core, READ, PLAIN, debug_core_params, NULL, NULL},
     {"GET", "/debug/pprof/profile", api_handle_pprof_profile, READ, PLAIN, pprof_profile_params,
      NULL, NULL},
     {"GET", "/v1/runtime", api_handle_runtime, READ, POOL, NULL, NULL, NULL},
@@ -131,6 +141,7 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/goroutines/{id}/snapshot", api_handle_snapshot, READ, 0, snapshot_params, NULL,
      api_text_snapshot},
     {"GET", "/v1/goroutines/{id}/stack", api_handle_stack, READ, 0, NULL, NULL, api_text_stack},
+    {"GET", "/v1/goroutines/{id}/core", api_handle_core, READ, RAW, core_params, NULL, NULL},
     {"GET", "/v1/gdb", api_handle_gdb, READ | CONTROL | LOAD, 0, gdb_params, NULL, NULL},
     {"GET", "/v1/goroutines/{id}/roots", api_handle_roots, READ, 0, roots_params, NULL,
      api_text_roots},

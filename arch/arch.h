@@ -199,4 +199,9 @@ struct arch_debug_pair {
 };
 extern const struct arch_debug_pair arch_debug_layout[];
 
+/* ---- Core files ---------------------------------------------------------------------------------- */
+
+/* `regs` as the elf_gregset_t of an ELF core's NT_PRSTATUS; absent ones are 0. */
+void arch_core_regs(void *gregset, const struct arch_regs *regs);
+
 #endif

@@ -39,6 +39,23 @@ void gr_symbolise(uint64_t pc, bool exact, struct gr_frame *frame);
    handed out stay, each once. */
 size_t gr_inspect_bytes(void);
 
+/* ---- Core files ---------------------------------------------------------------------------------- */
+
+/* The writable memory of the program and of every loaded object comes along: globals can be read. */
+#define GR_CORE_DATA 1u
+
+/*
+ * An ELF core of `count` copies, a thread each, whose LWP is the goroutine's id (its low 31 bits): gdb opens it with the
+ * program. Everything but the copies' stacks is copied here, so that for one moment's view the caller calls this while
+ * it holds them. The copies must stay until gr_core_close. NULL: no memory.
+ */
+struct gr_core;
+struct gr_core *gr_core_open(const struct gr_copy *const *copies, size_t count, unsigned flags);
+uint64_t gr_core_bytes(const struct gr_core *core);
+/* The next bytes of the file; fewer than asked for only at its end. */
+size_t gr_core_read(struct gr_core *core, void *to, size_t bytes);
+void gr_core_close(struct gr_core *core);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,6 +2,9 @@
  * fake_inspect.c: the inspector, for tests of the API: every goroutine stands in the same two frames.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <grasp/inspect.h>
 #include <grasp/profile.h>
@@ -57,4 +60,34 @@ void gr_profile_stop(struct gr_profile_stats *stats)
     profiling = false;
     if (stats)
         *stats = (struct gr_profile_stats){.records = drains};
+}
+
+/* A core is its goroutines' ids. */
+struct gr_core {
+    char text[256];
+    size_t size, at;
+};
+
+struct gr_core *gr_core_open(const struct gr_copy *const *copies, size_t count, unsigned flags)
+{
+    struct gr_core *core = calloc(1, sizeof *core);
+    for (size_t i = 0; i < count; i++)
+        core->size += (size_t)snprintf(core->text + core->size, sizeof core->text - core->size,
+                                       "%llu ", (unsigned long long)copies[i]->id);
+    core->size += (size_t)snprintf(core->text + core->size, sizeof core->text - core->size,
+                                   "flags %u", flags);
+    return core;
+}
+
+size_t gr_core_read(struct gr_core *core, void *to, size_t bytes)
+{
+    size_t part = core->size - core->at < bytes ? core->size - core->at : bytes;
+    memcpy(to, core->text + core->at, part);
+    core->at += part;
+    return part;
+}
+
+void gr_core_close(struct gr_core *core)
+{
+    free(core);
 }
