@@ -38,6 +38,7 @@ struct api *api_create(const struct api_host *host, const struct api_config *con
     api->alarm_ns = UINT64_MAX;
     api->started_realtime_ns = api_realtime_ns();
     pthread_mutex_init(&api->notes_lock, NULL);
+    api_saved_init(&api->saved);
     if (make_instance(api) || api_suspensions_init(api))
         goto fail;
     api->copies = api_copies_create();
@@ -52,6 +53,7 @@ fail_copies:
 fail_suspensions:
     api_suspensions_fini(api);
 fail:
+    api_saved_fini(&api->saved);
     pthread_mutex_destroy(&api->notes_lock);
     free(api);
     return NULL;
@@ -64,6 +66,7 @@ void api_destroy(struct api *api)
     api_suspensions_fini(api);
     api_events_fini(api);
     api_copies_destroy(api->copies);
+    api_saved_fini(&api->saved);
     api_timers_fini(&api->timers);
     for (size_t i = 0; i < api->note_count; i++) {
         free(api->notes[i].name);

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <jansson.h>
 
@@ -49,6 +50,8 @@ struct api_job {
     _Alignas(16) unsigned char host[API_JOB_HOST_BYTES];
 };
 
+struct api_store_file; /* the host's */
+
 struct api_host {
     void *ctx;
     /* Any thread, also a system stack of the runtime's; takes no lock, allocates nothing. */
@@ -62,6 +65,16 @@ struct api_host {
     int (*load_module)(void *ctx, const char *name, bool replace, char *err, size_t err_bytes);
     /* One line of JSON for the audit log, without its newline. Loop thread. May be NULL. */
     void (*audit)(void *ctx, const char *line, size_t size);
+    /*
+     * Files in the state directory. Pool threads; 0 or negative errno. A file is seen by nobody until store_close puts it in
+     * place under `name`, at once and whole; NULL drops it, and in every case it is gone afterwards.
+     */
+    bool (*store_there)(void *ctx); /* loop: whether there is a state directory */
+    int (*store_create)(void *ctx, struct api_store_file **file);
+    int (*store_write)(struct api_store_file *file, const void *bytes, size_t size);
+    int (*store_close)(struct api_store_file *file, const char *name);
+    ssize_t (*store_read)(void *ctx, const char *name, uint64_t offset, void *to, size_t bytes);
+    int (*store_remove)(void *ctx, const char *name);
 };
 
 enum api_scope { API_SCOPE_READ = 1, API_SCOPE_CONTROL = 2, API_SCOPE_LOAD = 4, API_SCOPE_ALL = 7 };

@@ -10,7 +10,7 @@
 
 #define SUSPENSION_IDS_MAX 1024 /* shown of one goroutine */
 
-static json_t *labels_json(const struct gr_info *info)
+json_t *api_labels_json(const struct gr_info *info)
 {
     json_t *labels = json_object();
     for (size_t i = 0; i < info->label_count; i++)
@@ -81,7 +81,7 @@ json_t *api_goroutine_json(struct api *api, const struct gr_info *info)
     json_object_set_new(value, "name", name_json(info->name));
     json_object_set_new(value, "root", api_json_uint(info->root));
     json_object_set_new(value, "parent", info->parent ? api_json_uint(info->parent) : json_null());
-    json_object_set_new(value, "labels", labels_json(info));
+    json_object_set_new(value, "labels", api_labels_json(info));
     json_object_set_new(value, "created_at", api_json_time(info->created_realtime_ns));
     json_object_set_new(value, "wait_reason",
                         api_json_string(info->wait_reason[0] ? info->wait_reason : NULL));

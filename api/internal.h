@@ -21,6 +21,7 @@
 
 #include "api.h"
 #include "events.h"
+#include "saved.h"
 #include "suspensions.h"
 #include "timers.h"
 #include "watch.h"
@@ -94,6 +95,7 @@ struct api {
     struct api_watches watches;
     struct api_copies *copies;
     struct api_events events;
+    struct api_saved_table saved;
     pthread_mutex_t notes_lock; /* guards notes */
     struct api_module_note {
         char *name, *path, *error;
@@ -207,6 +209,7 @@ json_t *api_json_uint(uint64_t value);
 void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns);
 uint64_t api_realtime_ns(void);
 
+json_t *api_labels_json(const struct gr_info *info);
 /* A goroutine object; pool thread. NULL: out of memory. */
 json_t *api_goroutine_json(struct api *api, const struct gr_info *info);
 /* By id. -ESRCH, -EOWNERDEAD, -ENOMEM. */
@@ -228,6 +231,7 @@ json_t *api_deadlocks_json(void);
 
 api_text_fn api_text_goroutines, api_text_stack, api_text_snapshot, api_text_suspensions,
     api_text_modules, api_text_log, api_text_goroutine, api_text_deadlocks;
+api_text_fn api_text_saved;
 void api_text_lines(struct api_buf *out, const json_t *value);
 
 /* ---- Handlers
@@ -247,5 +251,7 @@ api_handler api_handle_pprof_index, api_handle_pprof_goroutine, api_handle_pprof
 api_handler api_handle_suspend_group, api_handle_events;
 api_handler api_handle_gdb, api_handle_roots;
 api_text_fn api_text_roots;
+api_handler api_handle_saved_list, api_handle_saved_take, api_handle_saved_show,
+    api_handle_saved_delete;
 
 #endif

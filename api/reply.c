@@ -43,6 +43,7 @@ static const struct status {
     {500, "Internal Server Error"},
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
+    {507, "Insufficient Storage"},
 };
 #define STATUSES (sizeof statuses / sizeof statuses[0])
 _Static_assert(STATUSES <= API_STATUSES_MAX, "a counter a status");

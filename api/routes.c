@@ -63,6 +63,7 @@ static const struct api_field suspend_fields[] = {
 static const struct api_field suspend_group_fields[] = {
     SELECTION, UINT("lease_ms", API_LEASE_MS_MIN, API_LEASE_MS_MAX),
     STRING("owner", API_NOTE_BYTES_MAX), STRING("reason", API_NOTE_BYTES_MAX), END};
+static const struct api_field save_fields[] = {SELECTION, END};
 static const struct api_field resume_fields[] = {UINT("suspension", 1, API_ID_MAX), BOOL("all"),
                                                  END};
 static const struct api_field snapshot_params[] = {UINT("bytes", 0, API_SNAPSHOT_BYTES_MAX),
@@ -146,6 +147,11 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/goroutines/{id}/roots", api_handle_roots, READ, 0, roots_params, NULL,
      api_text_roots},
     {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL, NULL, NULL, api_text_deadlocks},
+    {"GET", "/v1/snapshots", api_handle_saved_list, READ, LIST, NULL, NULL, api_text_saved},
+    {"POST", "/v1/snapshots", api_handle_saved_take, CONTROL, 0, NULL, save_fields, api_text_saved},
+    {"GET", "/v1/snapshots/{id}", api_handle_saved_show, READ, POOL | API_ROUTE_SAVED, NULL, NULL,
+     NULL},
+    {"DELETE", "/v1/snapshots/{id}", api_handle_saved_delete, CONTROL, POOL, NULL, NULL, NULL},
     {"GET", "/v1/suspensions", api_handle_suspensions, READ, LIST, NULL, NULL,
      api_text_suspensions},
     {"POST", "/v1/suspensions", api_handle_suspend_group, CONTROL, 0, NULL, suspend_group_fields,

@@ -104,19 +104,29 @@ static json_t *base64_json(const uint8_t *bytes, size_t size)
     return value;
 }
 
-static json_t *stack_json(const struct api_call *call, const struct gr_copy *copy)
+static json_t *stack_json(const struct gr_copy *copy, uint64_t bytes)
 {
     json_t *stack =
         json_pack("{s:o,s:o,s:o,s:o,s:b}", "lo", api_json_hex(copy->stack_lo), "hi",
                   api_json_hex(copy->stack_hi), "sp", api_json_hex(copy->sp), "copied_bytes",
                   api_json_uint(copy->copied_bytes), "truncated", copy->truncated);
-    uint64_t bytes = api_param_uint(call, "bytes", 0);
     if (bytes == 0)
         return stack;
     bytes = bytes < copy->copied_bytes ? bytes : copy->copied_bytes;
     json_object_set_new(stack, "base64_lo", api_json_hex(copy->copied_lo));
     json_object_set_new(stack, "base64", base64_json(copy->stack, bytes));
     return stack;
+}
+
+json_t *api_copy_json(const struct gr_copy *copy)
+{
+    bool truncated = false;
+    json_t *frames = frames_json(copy, &truncated);
+    if (!frames)
+        return NULL;
+    return json_pack("{s:o,s:s,s:o,s:o,s:o,s:b}", "goroutine", api_json_uint(copy->id), "safepoint",
+                     gr_safepoint_name(copy->safepoint), "registers", registers_json(copy), "stack",
+                     stack_json(copy, 0), "frames", frames, "frames_truncated", truncated);
 }
 
 /* Pool. */
@@ -142,7 +152,7 @@ static void reply_snapshot(struct api_call *call)
             gr_copy_vectors_each(copy, add_vector, vectors);
             json_object_set_new(value, "vectors", vectors);
         }
-        json_object_set_new(value, "stack", stack_json(call, copy));
+        json_object_set_new(value, "stack", stack_json(copy, api_param_uint(call, "bytes", 0)));
     }
     json_object_set_new(value, "frames", frames);
     json_object_set_new(value, "frames_truncated", json_boolean(truncated));

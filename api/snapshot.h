@@ -9,6 +9,8 @@
 #ifndef API_SNAPSHOT_H
 #define API_SNAPSHOT_H
 
+#include <jansson.h>
+
 #include <grasp/runtime.h>
 
 #define API_COPIES_MAX  128
@@ -22,5 +24,8 @@ void api_copies_destroy(struct api_copies *copies);
 /* Both from loop and pool threads. NULL: out of memory, or API_COPIES_MAX are in use. */
 struct gr_copy *api_copy_take(struct api_copies *copies);
 void api_copy_give(struct api_copies *copies, struct gr_copy *copy);
+
+/* What a copy shows: registers, frames, where the stack is. Pool. NULL: out of memory. */
+json_t *api_copy_json(const struct gr_copy *copy);
 
 #endif

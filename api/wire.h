@@ -41,6 +41,7 @@
 #define API_GDB_SESSIONS_MAX   16
 #define API_ROOTS_DEFAULT      1000
 #define API_ROOTS_MAX          32768 /* a word each of a full stack of the default size, and more */
+#define API_SNAPSHOTS_MAX      4096   /* saved ones that are kept */
 #define API_NOTE_BYTES_MAX     255    /* owner and reason of a suspension */
 
 #define API_CODE_BAD_REQUEST        "bad-request"
@@ -77,6 +78,7 @@
 #define API_CODE_INTERNAL           "internal"
 #define API_CODE_DRAINING           "draining"
 #define API_CODE_OUT_OF_RESOURCES   "out-of-resources"
+#define API_CODE_DISK_FULL          "disk-full"
 #define API_CODE_SUSPEND_TIMEOUT    "suspend-timeout"
 
 #endif

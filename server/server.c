@@ -17,6 +17,7 @@
 #include "connection.h"
 #include "log.h"
 #include "module_dir.h"
+#include "store.h"
 #include "version.h"
 
 #define SWEEP_MS 1000
@@ -85,6 +86,31 @@ static void host_audit(void *ctx, const char *line, size_t size)
     srv_audit_line(&server->audit, line, size);
 }
 
+static const char *state_dir(void *ctx)
+{
+    return ((struct srv_server *)ctx)->config.state_dir;
+}
+
+static bool host_store_there(void *ctx)
+{
+    return state_dir(ctx) != NULL;
+}
+
+static int host_store_create(void *ctx, struct api_store_file **file)
+{
+    return srv_store_create(state_dir(ctx), file);
+}
+
+static ssize_t host_store_read(void *ctx, const char *name, uint64_t offset, void *to, size_t bytes)
+{
+    return srv_store_read(state_dir(ctx), name, offset, to, bytes);
+}
+
+static int host_store_remove(void *ctx, const char *name)
+{
+    return srv_store_remove(state_dir(ctx), name);
+}
+
 static int create_api(struct srv_server *server)
 {
     struct api_host host = {.ctx = server,
@@ -93,7 +119,13 @@ static int create_api(struct srv_server *server)
                             .alarm = host_alarm,
                             .reply = srv_conn_reply,
                             .load_module = host_load_module,
-                            .audit = host_audit};
+                            .audit = host_audit,
+                            .store_there = host_store_there,
+                            .store_create = host_store_create,
+                            .store_write = srv_store_write,
+                            .store_close = srv_store_close,
+                            .store_read = host_store_read,
+                            .store_remove = host_store_remove};
     if (server->config.modules_dir)
         server->modules_path = realpath(server->config.modules_dir, NULL);
     struct api_config config = {.tokens = server->tokens.items,

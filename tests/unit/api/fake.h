@@ -54,6 +54,11 @@ void fake_run(void);
 /* Runs posted tasks alone: pool jobs wait. */
 void fake_run_posts(void);
 
+/* The state directory: what writing and removing files says, whether there is one, and the file that is in it. */
+extern int fake_store_err;
+extern bool fake_no_store;
+extern char fake_store_name[64];
+
 /* From now on answers in pieces are not pulled by themselves, but by fake_pull: a slow reader. */
 extern bool fake_slow;
 

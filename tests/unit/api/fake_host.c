@@ -77,6 +77,57 @@ static void host_audit(void *ctx, const char *line, size_t size)
     fake_audit[size] = 0;
 }
 
+/* A store of one file, in memory. The next call fails with fake_store_err, if that is set. */
+int fake_store_err;
+bool fake_no_store;
+char fake_store_name[64];
+static struct api_buf stored, writing;
+
+static bool host_store_there(void *ctx)
+{
+    return !fake_no_store;
+}
+
+static int host_store_create(void *ctx, struct api_store_file **file)
+{
+    api_buf_clear(&writing);
+    *file = NULL;
+    return 0;
+}
+
+static int host_store_write(struct api_store_file *file, const void *bytes, size_t size)
+{
+    api_buf_add(&writing, bytes, size);
+    return fake_store_err;
+}
+
+static int host_store_close(struct api_store_file *file, const char *name)
+{
+    if (!name)
+        return 0;
+    strcpy(fake_store_name, name);
+    api_buf_clear(&stored);
+    api_buf_add(&stored, writing.data, writing.size);
+    return 0;
+}
+
+static ssize_t host_store_read(void *ctx, const char *name, uint64_t offset, void *to, size_t bytes)
+{
+    if (strcmp(name, fake_store_name) || offset > stored.size)
+        return -2; /* -ENOENT */
+    bytes = bytes < stored.size - offset ? bytes : stored.size - offset;
+    memcpy(to, stored.data + offset, bytes);
+    return (ssize_t)bytes;
+}
+
+static int host_store_remove(void *ctx, const char *name)
+{
+    int err = strcmp(name, fake_store_name) ? -2 : fake_store_err;
+    if (!err)
+        fake_store_name[0] = 0;
+    return err;
+}
+
 int fake_host_start(void **state)
 {
     struct api_host host = {.post = host_post,
@@ -84,7 +135,16 @@ int fake_host_start(void **state)
                             .alarm = host_alarm,
                             .reply = host_reply,
                             .load_module = host_load_module,
-                            .audit = host_audit};
+                            .audit = host_audit,
+                            .store_there = host_store_there,
+                            .store_create = host_store_create,
+                            .store_write = host_store_write,
+                            .store_close = host_store_close,
+                            .store_read = host_store_read,
+                            .store_remove = host_store_remove};
+    fake_store_err = 0;
+    fake_no_store = false;
+    fake_store_name[0] = 0;
     fake_reset();
     fake_config.version = "1";
     alarm_ns = UINT64_MAX;

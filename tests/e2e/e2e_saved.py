@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""e2e_saved.py: saved snapshots: consistent cuts in files, whole or not at all (C13)."""
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import threading
+
+from harness import Daemon, counts, main, until
+
+CROWD = 10000
+
+
+def state_of(daemon):
+    path = daemon.path("state")
+    return sorted(name for name in os.listdir(path) if "snapshot" in name or "writing" in name)
+
+
+def daemon_with_state(*flags):
+    return Daemon("--state", "state", *flags)
+
+
+def a_cut_is_saved_shown_in_every_form_and_deleted():
+    with daemon_with_state() as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        hog = client.spawn("hog", "scalar", {"counter": path}, labels={"app": "web"})
+        other = client.spawn("deadlock", "channel")
+        counts(path)
+        saved = client.want(201, "POST", "/v1/snapshots", {"all": True}).json
+        assert saved["count"] == 2 and saved["failed"] == [], saved
+        counts(path)  # it runs on
+        assert client.get(f"/v1/goroutines/{hog}")["holds"] == 0
+        name, = state_of(daemon)
+        mode = os.stat(os.path.join(daemon.path("state"), name)).st_mode
+        assert stat.S_IMODE(mode) == 0o600, oct(mode)
+
+        shown = client.get(f"/v1/snapshots/{saved['id']}")
+        members = {member["goroutine"]: member for member in shown["goroutines"]}
+        assert set(members) == {hog, other}, members
+        assert members[hog]["labels"] == {"app": "web"} and members[hog]["registers"], members[hog]
+        assert any(f["file"] and f["file"].endswith("hog.c") and f["line"] for f in members[hog]["frames"])
+        text = client.want(200, "GET", f"/v1/snapshots/{saved['id']}?format=text").text
+        assert f"goroutine {hog} " in text and "hog.c:" in text, text
+        folded = client.want(200, "GET", f"/v1/snapshots/{saved['id']}?format=folded").text
+        assert sum(int(line.rsplit(" ", 1)[1]) for line in folded.splitlines()) == 2, folded
+        assert [item["id"] for item in client.get("/v1/snapshots")["items"]] == [saved["id"]]
+
+        client.want(204, "DELETE", f"/v1/snapshots/{saved['id']}")
+        assert state_of(daemon) == []
+        client.want(404, "GET", f"/v1/snapshots/{saved['id']}", code="not-found")
+
+
+def its_core_opens_in_gdb():
+    if not shutil.which("gdb"):
+        raise AssertionError("gdb is not installed")
+    with daemon_with_state() as daemon:
+        client = daemon.client()
+        g = client.spawn("deadlock", "channel")
+        until(lambda: client.state(g) == "waiting", "it waits")
+        saved = client.want(201, "POST", "/v1/snapshots", {"ids": [g]}).json
+        core = daemon.path("core")
+        with open(core, "wb") as file:
+            file.write(client.want(200, "GET", f"/v1/snapshots/{saved['id']}?format=core").body)
+        run = subprocess.run(["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "bt",
+                              os.path.join(Daemon.bin, "graspd"), core], capture_output=True, text=True,
+                             timeout=240, check=False, env={"PATH": "/usr/bin:/bin", "HOME": daemon.dir})
+        assert "channel_main" in run.stdout, run.stdout + run.stderr
+
+
+def a_full_disk_is_507_and_leaves_no_file_and_no_hold():
+    """C13. A limit on the size of files stands for the disk: write fails as it would there."""
+    with daemon_with_state() as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        hog = client.spawn("hog", "scalar", {"counter": path})
+        counts(path)
+        before = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+        client.want(507, "POST", "/v1/snapshots", {"all": True}, code="disk-full")
+        assert state_of(daemon) == [] and client.get("/v1/snapshots")["items"] == []
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, before)
+        assert client.get(f"/v1/goroutines/{hog}")["holds"] == 0
+        counts(path)
+        client.want(201, "POST", "/v1/snapshots", {"all": True})
+
+
+def without_a_state_directory_it_says_what_to_do():
+    with Daemon() as daemon:
+        client = daemon.client()
+        g = client.spawn("deadlock", "channel")
+        answer = client.want(503, "POST", "/v1/snapshots", {"ids": [g]}, code="out-of-resources")
+        assert "--state" in answer.json["detail"], answer
+
+
+def ten_thousand_are_one_cut_and_others_are_answered_meanwhile():
+    with daemon_with_state() as daemon:
+        client, other = daemon.client(), daemon.client()
+        client.spawn("deadlock", "channel", count=CROWD)
+        until(lambda: client.get("/v1/runtime")["goroutines"]["waiting"] == CROWD, "all wait")
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(client.ask("POST", "/v1/snapshots", {"all": True})))
+        asking.start()
+        asked = 0
+        while asking.is_alive():
+            other.want(200, "GET", "/healthz")
+            asked += 1
+        asking.join()
+        assert answers[0].status == 201 and answers[0].json["count"] == CROWD, answers
+        assert asked > 0
+        saved = answers[0].json["id"]
+        assert len(other.get(f"/v1/snapshots/{saved}")["goroutines"]) == CROWD
+        print(f"      {asked} answers to others while it was taken")
+
+
+if __name__ == "__main__":
+    main([a_cut_is_saved_shown_in_every_form_and_deleted,
+          its_core_opens_in_gdb,
+          a_full_disk_is_507_and_leaves_no_file_and_no_hold,
+          without_a_state_directory_it_says_what_to_do,
+          ten_thousand_are_one_cut_and_others_are_answered_meanwhile])
