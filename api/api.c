@@ -65,6 +65,7 @@ void api_destroy(struct api *api)
         return;
     api_suspensions_fini(api);
     api_events_fini(api);
+    api_keys_fini(&api->keys);
     api_copies_destroy(api->copies);
     api_saved_fini(&api->saved);
     api_timers_fini(&api->timers);
@@ -207,11 +208,15 @@ static bool check(struct api_call *call)
 
 void api_call_start(struct api_call *call)
 {
+    bool now;
     (void)api_buf_reserve(&call->reply.body, API_RESERVED_BODY_BYTES);
     (void)api_buf_reserve(&call->reply.headers, API_RESERVED_HEADERS_BYTES);
     if (!check(call))
         api_call_done(call);
-    else if (call->route->flags & API_ROUTE_POOL)
+    else if (strcmp(call->route->method, "POST") == 0 && !api_keys_begin(call, &now)) {
+        if (now)
+            api_call_done(call);
+    } else if (call->route->flags & API_ROUTE_POOL)
         api_call_pool(call, call->route->handler);
     else
         call->route->handler(call);
@@ -227,6 +232,7 @@ void api_call_abandon(struct api_call *call)
 void api_call_done(struct api_call *call)
 {
     call->abandon = NULL;
+    api_keys_done(call);
     api_audit(call);
     call->api->host.reply(call->api->host.ctx, call);
 }
@@ -275,7 +281,7 @@ static void count_served(struct api_call *call)
 
 void api_call_finish(struct api_call *call, bool delivered)
 {
-    if (!delivered && call->undelivered)
+    if (api_keys_end(call, delivered) && call->undelivered)
         call->undelivered(call);
     if (call->cleanup)
         call->cleanup(call);

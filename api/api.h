@@ -35,6 +35,7 @@
 struct api;
 struct api_call;
 struct api_route;
+struct api_key;
 
 /* Work for the loop, posted from any thread; the memory is the poster's. */
 struct api_task {
@@ -95,7 +96,7 @@ struct api_config {
     const char *version;
     const char *gdb_unix;                  /* where gdb can connect by itself; NULL: nowhere */
     const _Atomic(uint32_t) *gdb_sessions; /* how many there are; may be NULL */
-    const char *modules_dir; /* absolute; NULL: none. Must outlive the api */
+    const char *modules_dir;               /* absolute; NULL: none. Must outlive the api */
 };
 
 /* From now on these count and no others. Loop thread. */
@@ -194,8 +195,11 @@ struct api_call {
     void (*piece)(struct api_call *call);       /* pool: fills the reply with the next piece */
     void (*pull)(struct api_call *call);        /* loop, if not NULL: sees to the next piece */
     void *state;
-    uint64_t claim; /* the suspension that the answer tells of, 0: none */
-    void *shown;    /* suspension_json.c's, on its way to the pool */
+    uint64_t claim;            /* the suspension that the answer tells of, 0: none */
+    void *shown;               /* suspension_json.c's, on its way to the pool */
+    struct api_key *key;       /* keys.c: its own entry */
+    struct api_key *waits_for; /* or the one whose answer it waits for */
+    struct api_call *key_next; /* of those that wait */
     struct api_job job;
 };
 

@@ -21,6 +21,7 @@
 
 #include "api.h"
 #include "events.h"
+#include "keys.h"
 #include "saved.h"
 #include "suspensions.h"
 #include "timers.h"
@@ -96,6 +97,7 @@ struct api {
     struct api_copies *copies;
     struct api_events events;
     struct api_saved_table saved;
+    struct api_keys keys;
     pthread_mutex_t notes_lock; /* guards notes */
     struct api_module_note {
         char *name, *path, *error;

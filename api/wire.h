@@ -41,6 +41,9 @@
 #define API_GDB_SESSIONS_MAX   16
 #define API_ROOTS_DEFAULT      1000
 #define API_ROOTS_MAX          32768 /* a word each of a full stack of the default size, and more */
+#define API_KEYS_MAX           4096   /* Idempotency-Keys that are remembered */
+#define API_KEYS_BYTES_MAX     (16 * 1024 * 1024)
+#define API_KEY_BYTES_MAX      255
 #define API_SNAPSHOTS_MAX      4096   /* saved ones that are kept */
 #define API_NOTE_BYTES_MAX     255    /* owner and reason of a suspension */
 
@@ -60,6 +63,7 @@
 #define API_CODE_REQUEST_TIMEOUT    "request-timeout"
 #define API_CODE_NOT_SUSPENDED      "not-suspended"
 #define API_CODE_SUSPEND_INCOMPLETE "suspend-incomplete"
+#define API_CODE_KEY_REUSED         "key-reused"
 #define API_CODE_TOO_MANY_HOLDS     "too-many-holds"
 #define API_CODE_MODULE_CHANGED     "module-changed"
 #define API_CODE_MODULE_BUSY        "module-busy"

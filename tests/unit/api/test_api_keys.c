@@ -1,0 +1,207 @@
+/*
+ * test_api_keys.c: Idempotency-Key: what was sent twice is done once, and what was not done may be tried again.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake.h"
+
+#define SPAWN   "/v1/goroutines"
+#define ENTRY   "{\"module\":\"mod\",\"entry\":\"main\"}"
+#define MINUTES 60000
+
+static const struct api_peer one = {.uid = 7}, another = {.uid = 8};
+
+static struct fake_call *send_as(struct api_peer peer, const char *key, const char *target,
+                                 const char *json)
+{
+    return fake_start_as("POST", target, json, peer, "idempotency-key", key);
+}
+
+/* Status and body of a request that is answered at once. The body is freed by the caller. */
+static int ask_as(struct api_peer peer, const char *key, const char *target, const char *json,
+                  char **body)
+{
+    struct fake_call *call = send_as(peer, key, target, json);
+    fake_run();
+    assert_true(call->replied);
+    int status = call->call.reply.status;
+    char *text = strdup(call->body ? call->body : "");
+    fake_finish(call, true);
+    if (body)
+        *body = text;
+    else
+        free(text);
+    return status;
+}
+
+static int ask(const char *key, const char *target, const char *json, char **body)
+{
+    return ask_as(one, key, target, json, body);
+}
+
+static void sent_twice_is_done_once(void **state)
+{
+    char *first, *second;
+    (void)state;
+    assert_int_equal(ask("k", SPAWN, ENTRY, &first), 201);
+    assert_int_equal(ask("k", SPAWN, ENTRY, &second), 201);
+    assert_string_equal(first, second);
+    assert_string_equal(first, "{\"ids\":[1]}\n");
+    free(first);
+    free(second);
+}
+
+static void another_key_principal_or_path_is_another_request(void **state)
+{
+    char *body;
+    (void)state;
+    assert_int_equal(ask("k", SPAWN, ENTRY, NULL), 201);
+    assert_int_equal(ask("l", SPAWN, ENTRY, &body), 201);
+    assert_string_equal(body, "{\"ids\":[2]}\n");
+    free(body);
+    assert_int_equal(ask_as(another, "k", SPAWN, ENTRY, &body), 201);
+    assert_string_equal(body, "{\"ids\":[3]}\n");
+    free(body);
+    assert_int_equal(ask("k", SPAWN "/1/suspend", "{\"timeout_ms\":0}", NULL), 504);
+}
+
+static void another_body_is_refused_and_does_nothing(void **state)
+{
+    char *body;
+    json_t *list;
+    (void)state;
+    assert_int_equal(ask("k", SPAWN, ENTRY, NULL), 201);
+    assert_int_equal(ask("k", SPAWN, ENTRY " ", &body), 409);
+    assert_non_null(strstr(body, "key-reused"));
+    free(body);
+    assert_int_equal(fake_ask("GET", SPAWN, NULL, &list), 200);
+    assert_int_equal(json_array_size(json_object_get(list, "items")), 1);
+    json_decref(list);
+}
+
+static void one_that_comes_meanwhile_waits_for_the_first(void **state)
+{
+    (void)state;
+    fake_goroutine(GR_RUNNING);
+    struct fake_call *first = send_as(one, "k", SPAWN "/1/suspend", "{}");
+    fake_run();
+    struct fake_call *second = send_as(one, "k", SPAWN "/1/suspend", "{}");
+    struct fake_call *gone = send_as(one, "k", SPAWN "/1/suspend", "{}");
+    fake_run();
+    assert_false(first->replied || second->replied || gone->replied);
+    assert_int_equal(fake_holds(1), 1);
+    api_call_abandon(&gone->call);
+    fake_run();
+    assert_int_equal(gone->call.reply.status, 408);
+    fake_finish(gone, false);
+    fake_tell_stopped(1);
+    fake_run();
+    assert_int_equal(first->call.reply.status, 200);
+    assert_int_equal(second->call.reply.status, 200);
+    assert_string_equal(first->body, second->body);
+    /* The first client is gone, but the second knows of it: it stays held. */
+    fake_finish(first, false);
+    fake_finish(second, true);
+    assert_int_equal(fake_holds(1), 1);
+}
+
+static void what_was_undone_is_done_anew(void **state)
+{
+    (void)state;
+    fake_goroutine(GR_WAITING);
+    struct fake_call *lost = send_as(one, "k", SPAWN "/1/suspend", "{}");
+    fake_run();
+    assert_int_equal(lost->call.reply.status, 200);
+    fake_finish(lost, false);
+    fake_run();
+    assert_int_equal(fake_holds(1), 0);
+    char *body;
+    assert_int_equal(ask("k", SPAWN "/1/suspend", "{}", &body), 200);
+    assert_non_null(strstr(body, "\"id\":2,"));
+    free(body);
+    assert_int_equal(fake_holds(1), 1);
+}
+
+static void what_could_not_be_done_is_tried_again(void **state)
+{
+    (void)state;
+    fake_spawn_result = -12; /* -ENOMEM */
+    assert_int_equal(ask("k", SPAWN, ENTRY, NULL), 503);
+    fake_spawn_result = 0;
+    assert_int_equal(ask("k", SPAWN, ENTRY, NULL), 201);
+}
+
+static void an_answer_is_kept_for_ten_minutes_and_while_held(void **state)
+{
+    char *body;
+    (void)state;
+    fake_goroutine(GR_WAITING);
+    assert_int_equal(ask("s", SPAWN, ENTRY, NULL), 201);
+    assert_int_equal(ask("h", SPAWN "/1/suspend", "{\"lease_ms\":3600000}", NULL), 200);
+    fake_clock_add_ms(10 * MINUTES - 1);
+    assert_int_equal(ask("s", SPAWN, ENTRY, &body), 201);
+    assert_string_equal(body, "{\"ids\":[2]}\n");
+    free(body);
+    fake_clock_add_ms(2);
+    assert_int_equal(ask("s", SPAWN, ENTRY, &body), 201);
+    assert_string_equal(body, "{\"ids\":[3]}\n");
+    free(body);
+    assert_int_equal(ask("h", SPAWN "/1/suspend", "{\"lease_ms\":3600000}", &body), 200);
+    assert_non_null(strstr(body, "\"id\":1,"));
+    free(body);
+    assert_int_equal(fake_holds(1), 1);
+}
+
+static void a_key_has_1_to_255_visible_characters(void **state)
+{
+    char key[API_KEY_BYTES_MAX + 2];
+    (void)state;
+    assert_int_equal(ask("", SPAWN, ENTRY, NULL), 400);
+    assert_int_equal(ask("a b", SPAWN, ENTRY, NULL), 400);
+    memset(key, 'k', sizeof key);
+    key[API_KEY_BYTES_MAX + 1] = 0;
+    assert_int_equal(ask(key, SPAWN, ENTRY, NULL), 400);
+    key[API_KEY_BYTES_MAX] = 0;
+    assert_int_equal(ask(key, SPAWN, ENTRY, NULL), 201);
+}
+
+static void one_key_more_than_are_remembered_is_refused(void **state)
+{
+    char key[32];
+    (void)state;
+    fake_spawn_result = 1;
+    for (int i = 0; i < API_KEYS_MAX; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        assert_int_equal(ask(key, SPAWN, ENTRY, NULL), 201);
+    }
+    assert_int_equal(ask("one-more", SPAWN, ENTRY, NULL), 429);
+    assert_int_equal(ask("key-0", SPAWN, ENTRY, NULL), 201);
+    fake_clock_add_ms(10 * MINUTES + 1);
+    assert_int_equal(ask("one-more", SPAWN, ENTRY, NULL), 201);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_host_start, fake_host_stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(sent_twice_is_done_once),
+        TEST(another_key_principal_or_path_is_another_request),
+        TEST(another_body_is_refused_and_does_nothing),
+        TEST(one_that_comes_meanwhile_waits_for_the_first),
+        TEST(what_was_undone_is_done_anew),
+        TEST(what_could_not_be_done_is_tried_again),
+        TEST(an_answer_is_kept_for_ten_minutes_and_while_held),
+        TEST(a_key_has_1_to_255_visible_characters),
+        TEST(one_key_more_than_are_remembered_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
