@@ -86,8 +86,8 @@ static int fetch(struct cli *cli, const char *path, const char *name, const char
     else if (!cli_save(cli, file, answer.body.data, answer.body.size))
         result = cli->failure;
     else if (strcmp(file, "-"))
-        fprintf(stderr, "%s: %zu bytes%s%s\n", file, answer.body.size,
-                hint ? "; look at it with: " : "", hint ? hint : "");
+        fprintf(stderr, "%s: %zu bytes%s%s\n", file, answer.body.size, hint ? "; for: " : "",
+                hint ? hint : "");
     http_answer_fini(&answer);
     return result;
 }
@@ -129,7 +129,7 @@ int cli_core(struct cli *cli)
         return cli->failure;
     snprintf(path, sizeof path, "/v1/goroutines/%" PRIu64 "/core", id);
     snprintf(name, sizeof name, "core.%" PRIu64, id);
-    return fetch(cli, path, name, "gdb graspd FILE");
+    return fetch(cli, path, name, "gdb PROGRAM-OF-THE-DAEMON FILE");
 }
 
 int cli_profile(struct cli *cli)

@@ -22,10 +22,12 @@ const struct cli_command cli_commands[] = {
      "The living ones; with --all also those that have ended. On a terminal the table is made to\n"
      "fit; -o wide cuts nothing.",
      COMMON | FILTERS | CLI_BIT(ALL) | CLI_BIT(SORT), 0, 0, false, cli_ps},
+#ifdef GRASP_HAS_TOP
     {"top", "", "watch goroutines on the whole screen",
      "Keys: arrows move, s sorts, / filters by text, t by state, space freezes, Enter shows the\n"
      "stack, z suspends, r resumes, ? helps, q ends.",
      COMMON | FILTERS | CLI_BIT(SORT) | CLI_BIT(INTERVAL), 0, 0, false, cli_top},
+#endif
     {"run", "MODULE/ENTRY | FILE.c... [JSON]", "run an entry, or C files, and wait for the end",
      "C files are compiled with grasp-cc into the daemon's module directory and loaded. The log "
      "is\n"
