@@ -321,8 +321,9 @@ static void spawn_problem(struct api_call *call, int err, json_t *ids)
         api_problem_with(call, 503, API_CODE_DRAINING, members, "the daemon is going down");
     else if (err == -ENOMEM)
         api_problem_with(call, 503, API_CODE_OUT_OF_RESOURCES, members,
-                         "no memory or mappings for another goroutine; the member ids names those "
-                         "that were started");
+                         "no memory for another goroutine, or no mappings for its stack: on a kernel "
+                         "before 6.13 raise vm.max_map_count, or start with --unguarded-stacks; the "
+                         "member ids names those that were started");
     else
         api_problem_with(call, err == -E2BIG ? 413 : 400,
                          err == -E2BIG ? API_CODE_TOO_LARGE : API_CODE_BAD_REQUEST, members,

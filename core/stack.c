@@ -3,7 +3,7 @@
  *
  * They are cut from slabs of SLAB_STACKS, mapped without reserve and without huge pages (with them an idle
  * goroutine costs 65 KB). The guard is a guard region where the kernel has MADV_GUARD_INSTALL (6.13: no
- * mapping is split), else mprotect (two mappings a stack: vm.max_map_count ends that at about 32,000), or
+ * mapping is split), else mprotect (two mappings a stack: vm.max_map_count ends that at about 30,000), or
  * none (--unguarded-stacks). 64 KiB, because libc has functions with frames of several pages that were not
  * built with stack probes and would step over a one-page guard.
  *
@@ -26,15 +26,18 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-#define STACK_BYTES ((size_t)256 * 1024)
-#define GUARD_BYTES ((size_t)64 * 1024)
-#define SLAB_STACKS 64
+#define STACK_BYTES   ((size_t)256 * 1024)
+#define GUARD_BYTES   ((size_t)64 * 1024)
+#define SLAB_STACKS   64
+#define MAPPINGS_KEPT 4096
 
 static struct gri_lock slab_lock;
 static uint8_t *slab_at, *slab_end; /* the present slab's unused rest */
 static enum { BY_REGION, BY_MPROTECT, BY_NOTHING } guard_how;
 static bool strict_commit; /* overcommit_memory=2 */
 static _Atomic(uint64_t) mapped_bytes, unguarded;
+static uint64_t split_max; /* so many stacks may split a mapping, each into two more */
+static _Atomic(uint64_t) split;
 
 static int map_stacks(size_t bytes, uint8_t **out)
 {
@@ -50,17 +53,34 @@ static int map_stacks(size_t bytes, uint8_t **out)
     return 0;
 }
 
+static bool splits(void)
+{
+    return strict_commit || guard_how == BY_MPROTECT;
+}
+
+/* By two protections in one mapping. The rest of the process keeps MAPPINGS_KEPT of vm.max_map_count, so that it can say so. */
+static int prepare_split(uint8_t *base, size_t bytes)
+{
+    /* relaxed, both: a count. */
+    bool room = atomic_fetch_add_explicit(&split, 1, memory_order_relaxed) < split_max;
+    int failed = !room ? -1
+                 : strict_commit
+                     ? mprotect(base + GUARD_BYTES, bytes - GUARD_BYTES, PROT_READ | PROT_WRITE)
+                     : mprotect(base, GUARD_BYTES, PROT_NONE);
+
+    if (!failed)
+        return 0;
+    atomic_fetch_sub_explicit(&split, 1, memory_order_relaxed);
+    return -ENOMEM;
+}
+
 /* Guards [base, base + GUARD_BYTES) and opens the rest. -ENOMEM: too many mappings. */
 static int prepare(uint8_t *base, size_t bytes)
 {
-    if (strict_commit)
-        return mprotect(base + GUARD_BYTES, bytes - GUARD_BYTES, PROT_READ | PROT_WRITE) == 0
-                   ? 0
-                   : -ENOMEM;
+    if (splits())
+        return prepare_split(base, bytes);
     if (guard_how == BY_REGION)
         return madvise(base, GUARD_BYTES, MADV_GUARD_INSTALL) == 0 ? 0 : -ENOMEM;
-    if (guard_how == BY_MPROTECT)
-        return mprotect(base, GUARD_BYTES, PROT_NONE) == 0 ? 0 : -ENOMEM;
     atomic_fetch_add_explicit(&unguarded, 1, memory_order_relaxed);
     return 0;
 }
@@ -78,6 +98,18 @@ static bool kernel_has_guard_regions(void)
     return has;
 }
 
+static void find_split_max(void)
+{
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+    unsigned long most = 0;
+
+    if (!f || fscanf(f, "%lu", &most) != 1 || most < 2 * MAPPINGS_KEPT)
+        most = 65530; /* the kernel's default */
+    if (f)
+        fclose(f);
+    split_max = (most - MAPPINGS_KEPT) / 2;
+}
+
 int gri_stack_init(enum gr_stack_guard guard, char *err, size_t err_bytes)
 {
     FILE *f = fopen("/proc/sys/vm/overcommit_memory", "re");
@@ -85,7 +117,8 @@ int gri_stack_init(enum gr_stack_guard guard, char *err, size_t err_bytes)
 
     if (f)
         fclose(f);
-    strict_commit = mode == '2';
+    strict_commit = mode == '2' || guard == GR_GUARD_COMMIT;
+    find_split_max();
     if (guard == GR_GUARD_NONE)
         guard_how = BY_NOTHING;
     else if (guard == GR_GUARD_AUTO && kernel_has_guard_regions())
@@ -135,8 +168,8 @@ static int alloc_large(struct gri_stack *stack, size_t usable_bytes)
         munmap(base, bytes);
         return error;
     }
-    *stack =
-        (struct gri_stack){base + GUARD_BYTES, base + bytes, guard_how == BY_NOTHING, true, bytes};
+    *stack = (struct gri_stack){base + GUARD_BYTES, base + bytes,
+                                !splits() && guard_how == BY_NOTHING, true, bytes};
     return 0;
 }
 
@@ -152,8 +185,8 @@ int gri_stack_alloc(struct gri_stack *stack, size_t usable_bytes)
     gri_unlock(&slab_lock);
     if (error)
         return error;
-    *stack = (struct gri_stack){base + GUARD_BYTES, base + STACK_BYTES, guard_how == BY_NOTHING,
-                                false, STACK_BYTES};
+    *stack = (struct gri_stack){base + GUARD_BYTES, base + STACK_BYTES,
+                                !splits() && guard_how == BY_NOTHING, false, STACK_BYTES};
     return 0;
 }
 
@@ -161,6 +194,8 @@ void gri_stack_free(struct gri_stack *stack)
 {
     GRI_ASSERT(stack->large);
     munmap(stack->hi - stack->map_bytes, stack->map_bytes);
+    if (splits())
+        atomic_fetch_sub_explicit(&split, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&mapped_bytes, stack->map_bytes, memory_order_relaxed);
     memset(stack, 0, sizeof *stack);
 }

@@ -30,6 +30,7 @@ enum gr_stack_guard {
     GR_GUARD_AUTO,     /* guard regions where the kernel has them, else mprotect */
     GR_GUARD_MPROTECT, /* as on kernels before 6.13: about 32,000 goroutines */
     GR_GUARD_NONE,     /* the software check alone (--unguarded-stacks) */
+    GR_GUARD_COMMIT,   /* a stack is made accessible when it is first used, as under vm.overcommit_memory=2 */
 };
 
 #define GR_PROCS_MAX 1024
