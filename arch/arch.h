@@ -40,13 +40,13 @@ const char *arch_name(void);
  */
 #define ARCH_FOREIGN_MAX 64
 
-/* Calls of foreign code that are under way on one goroutine: where each return address lay, and what it was. */
+/* Calls of foreign code that are under way on one goroutine: where on the stack each was made, and where it returns to. */
 struct arch_foreign {
     uint64_t depth;
     uint64_t reserved;
     struct {
-        uint64_t slot;    /* address of the stack word that now holds arch_foreign_return */
-        uint64_t address; /* the return address that belongs there */
+        uint64_t slot;    /* descends with each call: where the return address lay, or SP at the call */
+        uint64_t address; /* the return address, in whose place there is one into the runtime */
     } call[ARCH_FOREIGN_MAX];
 };
 
@@ -89,8 +89,8 @@ struct arch_frame; /* all general registers of the interrupted code, on its own 
 /* Poison is above every stack address, so that the next check fails. */
 #define ARCH_GUARD_POISON UINT64_MAX
 
-/* Bytes that an asynchronous stop needs below SP, continuation in C included. */
-size_t arch_async_stack_bytes(void);
+/* Bytes that an asynchronous stop of what `ucontext` shows needs below SP, continuation in C included. */
+size_t arch_async_stack_bytes(const void *ucontext);
 
 /* Import stubs compare SP less this with the guard: libc must not overflow while it holds a lock. */
 #define ARCH_STUB_HEADROOM 24576
@@ -128,6 +128,12 @@ extern void *arch_stub_target[ARCH_STUBS];
 extern void *arch_pin_stub_target[ARCH_STUBS];
 void *arch_stub_address(unsigned index);
 void *arch_pin_stub_address(unsigned index);
+/*
+ * Puts the real return addresses back into a copy of a goroutine: `reg` as struct arch_regs has them, and
+ * `bytes` of stack that were copied from `lo`. Only the copy is written.
+ */
+void arch_foreign_restore(const struct arch_foreign *foreign, uint64_t *reg, void *stack,
+                          uint64_t lo, size_t bytes);
 
 /* ---- Modules ------------------------------------------------------------------------------------- */
 
@@ -139,8 +145,8 @@ enum arch_reloc {
 };
 enum arch_reloc arch_reloc_kind(uint32_t type);
 uint16_t arch_elf_machine(void);
-/* The length of an entry check; and whether these bytes are one. `at` points at ARCH_ENTRY_BYTES readable bytes. */
-extern const size_t arch_entry_bytes;
+/* The length of an entry check; and whether these bytes are one. `at` points at so many readable bytes. */
+size_t arch_entry_bytes(void);
 bool arch_entry_is_check(const void *at);
 
 /* ---- Reading what was saved ---------------------------------------------------------------------- */

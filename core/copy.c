@@ -6,8 +6,8 @@
  * else the frame of the check or the signal, else the switch. The state may move on while the goroutine is
  * held (out of the call, out of a wait), but never to running, and no context is overwritten meanwhile.
  *
- * A foreign call has its return address replaced on the stack (arch/, stubs.S); the copy gets the real one
- * back, so that unwinding it sees what the program would see without us.
+ * A foreign call has its return address replaced (arch/, stubs.S); the copy gets the real one back, so that
+ * unwinding it sees what the program would see without us.
  *
  * One whose stack is folded (fold.c) is read from its block and stays folded.
  */
@@ -106,15 +106,10 @@ static void copy_stack(const struct gr_g *g, struct gr_copy *copy)
 
 static void restore_return_addresses(const struct gr_g *g, struct gr_copy *copy)
 {
-    if (block_of(
-            g)) /* no foreign call is under way (fold.c, F1), and its page is not to come back */
-        return;
-    for (uint64_t i = 0; i < g->foreign->depth && i < ARCH_FOREIGN_MAX; i++) {
-        uint64_t slot = g->foreign->call[i].slot;
-
-        if (slot >= copy->copied_lo && slot + 8 <= copy->copied_lo + copy->copied_bytes)
-            memcpy(copy->stack + (slot - copy->copied_lo), &g->foreign->call[i].address, 8);
-    }
+    /* Folded, no foreign call is under way (fold.c, F1), and its page is not to come back. */
+    if (!block_of(g))
+        arch_foreign_restore(g->foreign, copy->reg, copy->stack, copy->copied_lo,
+                             copy->copied_bytes);
 }
 
 int gr_copy_held(const struct gr_hold *hold, struct gr_copy *copy)

@@ -62,7 +62,7 @@ static int check_checks(const struct gri_module *module, char *err)
     for (; check < end; check++) {
         uint64_t at = (uint64_t)*check;
 
-        if (at < text_lo || at + arch_entry_bytes > text_hi || !arch_entry_is_check(*check))
+        if (at < text_lo || at + arch_entry_bytes() > text_hi || !arch_entry_is_check(*check))
             return gri_load_error(err, -ENOEXEC, "the function at offset 0x%llx has no entry check",
                                   (unsigned long long)(at - module->base));
     }

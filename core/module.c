@@ -97,7 +97,7 @@ static int publish_text(struct gri_module *module, const struct gri_elf *elf, ch
     }
     for (const void *const *check = meta->checks_begin; result == 0 && check < meta->checks_end;
          check++) {
-        if (!gri_text_list_add(&holes, (uint64_t)*check, (uint64_t)*check + arch_entry_bytes))
+        if (!gri_text_list_add(&holes, (uint64_t)*check, (uint64_t)*check + arch_entry_bytes()))
             result = -ENOMEM;
     }
     if (result == 0 &&

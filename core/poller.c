@@ -145,15 +145,32 @@ static int deliver(int fd, uint32_t events, int result)
     return count;
 }
 
+/* epoll_wait with a time-out in nanoseconds, also where the kernel (before 5.11) or an emulator has none. */
+static int wait_events(struct epoll_event *events, int max, int64_t timeout_ns)
+{
+    static _Atomic(bool) missing; /* relaxed: every thread may find it out for itself */
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
+                               .tv_nsec = timeout_ns % 1000000000};
+    struct timespec *until = timeout_ns < 0 ? NULL : &timeout;
+    struct pollfd ready = {.fd = epoll_fd, .events = POLLIN};
+    int n;
+
+    if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
+        n = epoll_pwait2(epoll_fd, events, max, until, NULL);
+        if (n >= 0 || errno != ENOSYS)
+            return n;
+        atomic_store_explicit(&missing, true, memory_order_relaxed);
+    }
+    n = timeout_ns == 0 ? 1 : ppoll(&ready, 1, until, NULL);
+    return n > 0 ? epoll_wait(epoll_fd, events, max, 0) : n;
+}
+
 int gri_poller_poll(int64_t timeout_ns)
 {
     enum { EVENTS = 64 };
     struct epoll_event events[EVENTS];
-    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000,
-                               .tv_nsec = timeout_ns % 1000000000};
-    int count = 0, n;
+    int count = 0, n = wait_events(events, EVENTS, timeout_ns);
 
-    n = epoll_pwait2(epoll_fd, events, EVENTS, timeout_ns < 0 ? NULL : &timeout, NULL);
     for (int i = 0; i < n; i++) {
         uint64_t drained;
 

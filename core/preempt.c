@@ -272,7 +272,7 @@ void gr_nopreempt_end(void)
 /* P1. Why the interrupted code may not be stopped here; GR_REFUSALS: it may. */
 static enum gr_refusal judge(struct gr_m *m, struct gr_g *g, const void *ucontext)
 {
-    uint64_t sp = arch_signal_sp(ucontext);
+    uint64_t sp = arch_signal_sp(ucontext), needs = arch_async_stack_bytes(ucontext);
 
     if (atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed))
         return GR_REFUSED_OFF;
@@ -280,8 +280,7 @@ static enum gr_refusal judge(struct gr_m *m, struct gr_g *g, const void *ucontex
         return GR_REFUSED_NOPREEMPT;
     if (!m->p)
         return GR_REFUSED_NOT_RUNNING;
-    if (!on_stack_of(g, sp) || sp - arch_async_stack_bytes() < (uint64_t)g->stack.lo ||
-        sp < arch_async_stack_bytes())
+    if (!on_stack_of(g, sp) || sp - needs < (uint64_t)g->stack.lo || sp < needs)
         return GR_REFUSED_STACK;
     return gri_text_check(arch_signal_pc(ucontext));
 }

@@ -48,14 +48,19 @@ static int await_stream(struct gr_g *g, int fd, int events)
 /* ---- Reading and writing --------------------------------------------------------------------- */
 
 /*
- * Tries without waiting. Pipes can do that since Linux 6.4; terminals and others say -EOPNOTSUPP,
- * and then poll tells whether the plain call would wait.
+ * Tries without waiting. Pipes can do that since Linux 6.4; terminals and others say -EOPNOTSUPP, an
+ * emulated kernel may say -ENOSYS, and then poll tells whether the plain call would wait.
  */
+static bool must_ask_poll(long result)
+{
+    return result == -EAGAIN || result == -EOPNOTSUPP || result == -ENOSYS;
+}
+
 static long read_stream(struct gr_g *g, int fd, const struct iovec *iov, int count)
 {
     long result = GRI_RAW(SYS_preadv2, fd, (long)iov, count, -1, -1, RWF_NOWAIT);
 
-    if (result != -EAGAIN && result != -EOPNOTSUPP)
+    if (!must_ask_poll(result))
         return result;
     result = await_stream(g, fd, POLLIN);
     return result < 0 ? result : GRI_SYS_LIKELY(g, SYS_readv, fd, (long)iov, count);
@@ -83,7 +88,7 @@ static long write_stream(struct gr_g *g, int fd, const struct iovec *iov, int co
     /* What fits is written whole or not at all up to PIPE_BUF; more could be cut. */
     if (bytes <= PIPE_BUF)
         result = GRI_RAW(SYS_pwritev2, fd, (long)iov, count, -1, -1, RWF_NOWAIT);
-    if (result != -EAGAIN && result != -EOPNOTSUPP)
+    if (!must_ask_poll(result))
         return result;
     result = await_stream(g, fd, POLLOUT);
     if (result < 0)

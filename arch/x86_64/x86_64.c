@@ -18,6 +18,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "entry.h"
 #include "layout.h"
 #include "frames.h"
 
@@ -142,8 +143,10 @@ void *arch_stack_init(void *hi, void (*entry)(void *), void *arg)
     return frame;
 }
 
-size_t arch_async_stack_bytes(void)
+size_t arch_async_stack_bytes(const void *ucontext)
 {
+    /* Every stop saves the same. */
+    (void)ucontext;
     return RED_ZONE + sizeof(struct arch_frame) + arch_vector_bytes + 64 + 2048;
 }
 
@@ -196,6 +199,19 @@ void *arch_pin_stub_address(unsigned index)
     return arch_pin_stubs + (size_t)index * PIN_STUB_STRIDE;
 }
 
+void arch_foreign_restore(const struct arch_foreign *foreign, uint64_t *reg, void *stack,
+                          uint64_t lo, size_t bytes)
+{
+    /* A return address is never in a register. */
+    (void)reg;
+    for (uint64_t i = 0; i < foreign->depth && i < ARCH_FOREIGN_MAX; i++) {
+        uint64_t slot = foreign->call[i].slot;
+
+        if (slot >= lo && slot + 8 <= lo + bytes)
+            memcpy((char *)stack + (slot - lo), &foreign->call[i].address, 8);
+    }
+}
+
 /* ---- Modules ------------------------------------------------------------------------------------- */
 
 enum arch_reloc arch_reloc_kind(uint32_t type)
@@ -221,13 +237,12 @@ uint16_t arch_elf_machine(void)
     return EM_X86_64;
 }
 
-const size_t arch_entry_bytes = 16;
-
 bool arch_entry_is_check(const void *at)
 {
-    /* cmp %fs:0x70,%rsp; ja .+7; call rel32 */
-    static const uint8_t check[12] = {0x64, 0x48, 0x3b, 0x24, 0x25, 0x70,
-                                      0x00, 0x00, 0x00, 0x77, 0x05, 0xe8};
+    return arch_entry_x86_64.is_check(at);
+}
 
-    return memcmp(at, check, sizeof check) == 0;
+size_t arch_entry_bytes(void)
+{
+    return arch_entry_x86_64.bytes;
 }

@@ -5,6 +5,7 @@ asks again until a condition holds, and its limit only makes a hang a failure. T
 which has to look for a while to see that nothing happens.
 """
 import argparse
+import atexit
 import contextlib
 import http.client
 import json
@@ -228,16 +229,38 @@ def standing_still(path, seconds=0.3):
         time.sleep(0.005)
 
 
+def emulated(folder, emulator):
+    """A folder like `folder`, where the programs that this machine can't run are scripts that hand them to the emulator."""
+    scripts = tempfile.mkdtemp(prefix="grasp-e2e-bin-")
+    atexit.register(shutil.rmtree, scripts, ignore_errors=True)
+    with open(sys.executable, "rb") as own:
+        machine = own.read(20)[18:20]
+    for name in os.listdir(folder):
+        program, script = os.path.join(folder, name), os.path.join(scripts, name)
+        with open(program, "rb") as file:
+            foreign = file.read(20)[18:20] != machine
+        if not foreign:
+            os.symlink(program, script)
+            continue
+        with open(script, "w") as file:
+            file.write(f'#!/bin/sh\nexec {emulator} {program} "$@"\n')
+        os.chmod(script, 0o755)
+    return scripts
+
+
 def main(cases):
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
     parser.add_argument("--modules", required=True)
     parser.add_argument("--sanitizer", default="", help="which one graspd was built with")
+    parser.add_argument("--run", default="", help="what runs programs of another architecture: an emulator")
     parser.add_argument("only", nargs="*", help="names of cases")
     options = parser.parse_args()
     Daemon.bin, Daemon.modules, Daemon.sanitizer = options.bin, options.modules, options.sanitizer
     Daemon.calls_only = options.sanitizer == "thread"
     cases = [case for case in cases if options.sanitizer not in NOT_UNDER.get(case, ())]
+    if options.run:
+        Daemon.bin = emulated(options.bin, options.run)
     failed = 0
     chosen = [case for case in cases if not options.only or case.__name__ in options.only]
     for case in chosen:

@@ -4,12 +4,13 @@
 # usage: quickstart.sh PROJECT BUILD
 #
 # Only the counter's place is another one. What the README promises is checked: the counter moves, stands still while the
-# goroutine is held, the snapshot shows registers and the loop's function and line, and it moves again.
+# goroutine is held, the snapshot shows registers and the loop's function and line, and it moves again. $GRASP_TEST_RUN:
+# the emulator that runs a cross build's daemon.
 set -u
 project=$1 build=$2
 work=$(mktemp -d) || exit 1
 mkfifo "$work/ready"
-"$build/bin/graspd" --modules "$build/modules" --state "$work" --unix "$work/s" >"$work/ready" 2>"$work/log" &
+${GRASP_TEST_RUN:-} "$build/bin/graspd" --modules "$build/modules" --state "$work" --unix "$work/s" >"$work/ready" 2>"$work/log" &
 daemon=$!
 # The loop never asks whether it should end, so a polite end would take the whole drain time.
 trap 'kill -9 $daemon; wait $daemon 2>/dev/null; rm -rf "$work"' EXIT

@@ -11,7 +11,7 @@
  *   toolchain.c  where Grasp's files are, which compiler this is, the flags, running a command
  *   elf_file.c   reading ELF with bounds
  *   inputs.c     whether objects and archive members may go into a module
- *   entry.c      per architecture: what the NOPs look like and what the check is
+ *   entry.c      the architectures: arch/entry.h says what the NOPs look like and what the check is
  *   rewrite.c    the linked file: checks written, module note filled in
  *   main.c       the modes
  *
@@ -30,6 +30,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "entry.h"
 
 /* ---- Lists of strings
  * ------------------------------------------------------------------------------ */
@@ -94,12 +96,10 @@ void cc_command_parse(struct cc_command *command, int argc, char **argv);
 /* ---- Tools (toolchain.c)
  * --------------------------------------------------------------------------- */
 
-struct cc_entry_arch;
-
 struct cc_toolchain {
-    struct cc_list compiler; /* $GRASP_CC, or cc, with --target= if the user gave one */
+    struct cc_list compiler; /* $GRASP_CC, or the default, with --target= if the user gave one */
     bool is_clang;
-    const struct cc_entry_arch *arch;
+    const struct arch_entry *arch;
     const char *include_dir;   /* holds grasp/ */
     const char *library_dir;   /* holds libgrasp.so */
     const char *module_object; /* library_dir/grasp/module.o */
@@ -177,22 +177,12 @@ struct cc_inputs {
  * call it, or NULL. */
 void cc_inputs_check(struct cc_inputs *inputs, const char *path, const char *alias);
 
-/* ---- Entries (entry.c)
+/* ---- Architectures (entry.c)
  * ----------------------------------------------------------------------------- */
 
-struct cc_entry_arch {
-    const char *triple;         /* what the compiler's machine starts with */
-    uint16_t machine;           /* e_machine */
-    uint32_t relative;          /* the relocation "load address plus addend" */
-    const char *patchable_flag; /* how the compiler leaves room */
-    size_t bytes;               /* that room */
-    /* Whether `at` is exactly that room: NOPs that end where it ends. */
-    bool (*is_room)(const uint8_t *at);
-    /* Writes the check that is loaded at `address` and calls `slow`. False: out of reach. */
-    bool (*encode)(uint8_t *at, uint64_t address, uint64_t slow);
-};
-const struct cc_entry_arch *cc_entry_arch_of_machine(uint16_t machine);
-const struct cc_entry_arch *cc_entry_arch_of_triple(const char *triple);
+/* NULL: not one that Grasp runs on. */
+const struct arch_entry *cc_arch_of_machine(uint16_t machine);
+const struct arch_entry *cc_arch_of_triple(const char *triple);
 
 /* ---- The linked file (rewrite.c)
  * ------------------------------------------------------------------- */

@@ -36,7 +36,7 @@ static const char usage[] =
     "  --print-libs     the flags for linking (the entries still need grasp-cc's own link)\n"
     "  --version, --help\n"
     "\n"
-    "Environment: GRASP_CC names the compiler, gcc or clang (default: cc).\n"
+    "Environment: GRASP_CC names the compiler, gcc or clang (default: " GRASP_DEFAULT_CC ").\n"
     "Exit code: the compiler's if it failed, 1 if grasp-cc refused, else 0.\n";
 
 /* ---- Messages and temporary files

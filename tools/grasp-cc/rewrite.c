@@ -87,7 +87,7 @@ static const char *read_entries(const struct cc_elf *elf, uint32_t relative,
     return NULL;
 }
 
-static const char *write_checks(const struct cc_elf *elf, const struct cc_entry_arch *arch,
+static const char *write_checks(const struct cc_elf *elf, const struct arch_entry *arch,
                                 const struct entries *entries, uint64_t slow)
 {
     uint64_t end = 0;
@@ -145,7 +145,7 @@ static void range_of(const struct cc_elf *elf, const char *name, uint64_t *lo, u
 
 static const char *rewrite(const struct cc_elf *elf, uint32_t flags)
 {
-    const struct cc_entry_arch *arch = cc_entry_arch_of_machine(elf->header->e_machine);
+    const struct arch_entry *arch = cc_arch_of_machine(elf->header->e_machine);
     if (!arch)
         return cc_text("ELF machine %u is not one that Grasp knows", elf->header->e_machine);
     /* An address that is surely in a segment: cc_elf_at has then checked the program headers. */

@@ -175,7 +175,7 @@ static void find_own_files(struct cc_toolchain *tools)
 void cc_toolchain_find(struct cc_toolchain *tools, const struct cc_command *command)
 {
     const char *wish = getenv("GRASP_CC");
-    char *words = strdup(wish && *wish ? wish : "cc");
+    char *words = strdup(wish && *wish ? wish : GRASP_DEFAULT_CC);
     char *rest = words;
     for (char *word; (word = strtok_r(rest, " \t", &rest)) != NULL;)
         cc_list_add(&tools->compiler, word);
@@ -187,7 +187,7 @@ void cc_toolchain_find(struct cc_toolchain *tools, const struct cc_command *comm
             cc_list_add(&tools->compiler, command->args[i].text);
     tools->is_clang = strstr(ask(tools, "--version"), "clang") != NULL;
     const char *triple = ask(tools, "-dumpmachine");
-    tools->arch = cc_entry_arch_of_triple(triple);
+    tools->arch = cc_arch_of_triple(triple);
     if (!tools->arch)
         cc_refuse("%s makes code for %.*s, which Grasp does not run on", tools->compiler.at[0],
                   (int)strcspn(triple, "\n"), triple);
@@ -218,6 +218,8 @@ void cc_toolchain_find_system_dirs(struct cc_toolchain *tools)
 void cc_flags_before(struct cc_list *argv, const struct cc_toolchain *tools)
 {
     cc_list_add(argv, "-g");
+    if (tools->arch->default_flag)
+        cc_list_add(argv, tools->arch->default_flag);
     if (tools->is_clang)
         cc_list_add(argv, "-Wno-unused-command-line-argument");
 }

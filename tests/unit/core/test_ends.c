@@ -132,6 +132,7 @@ static const char *program;
 /* Runs the child; returns the signal that ended it. Its output is in `report`. */
 static int signal_of(const char *way, const char *stack_bytes)
 {
+    const char *run = getenv("GRASP_TEST_RUN");
     int end[2], status;
     size_t used = 0;
     ssize_t n;
@@ -146,8 +147,13 @@ static int signal_of(const char *way, const char *stack_bytes)
         close(end[0]);
         close(end[1]);
         alarm(60);
-        execl(program, program, "--child", way, stack_bytes,
-              async_on ? NULL : "--async-preempt=off", NULL);
+        /* A cross build's emulator, or nothing: the program itself. */
+        if (run && *run)
+            execl(run, run, program, "--child", way, stack_bytes,
+                  async_on ? NULL : "--async-preempt=off", NULL);
+        else
+            execl(program, program, "--child", way, stack_bytes,
+                  async_on ? NULL : "--async-preempt=off", NULL);
         _exit(127);
     }
     close(end[1]);

@@ -179,7 +179,7 @@ static void a_module_is_stopped_only_where_it_is_safe(void **state)
         unsafe += reason != GR_REFUSALS;
     }
     assert_true(safe > 100);
-    assert_true(unsafe >= info.entry_checks * arch_entry_bytes);
+    assert_true(unsafe >= info.entry_checks * arch_entry_bytes());
     for (unsigned i = 0; i < 4; i++)
         assert_int_not_equal(gri_text_check(never + i), GR_REFUSALS);
     assert_int_equal(gri_text_check(report + 64), GR_REFUSALS);

@@ -1,12 +1,13 @@
-/* Assembly that includes what C includes. */
+/*
+ * Assembly that includes what C includes. It is linked and never run: it is of no architecture and holds no instruction.
+ */
 #include <errno.h>
         .text
         .globl  foreign
-        .type   foreign, @function
+        .type   foreign, %function
 foreign:
         .cfi_startproc
-        movl    $ENOENT, %eax
-        ret
+        .long   ENOENT
         .cfi_endproc
         .size   foreign, . - foreign
-        .section .note.GNU-stack, "", @progbits
+        .section .note.GNU-stack, "", %progbits

@@ -3,11 +3,9 @@ void forged(void);
 
 void forged(void)
 {
-    __asm__ volatile("1: xor %%eax, %%eax\n"
-                     ".fill 20, 1, 0x90\n"
-                     ".pushsection __patchable_function_entries, \"awo\", %%progbits, .text\n"
+    __asm__ volatile("1: .fill 32, 1, 0\n"
+                     ".pushsection __patchable_function_entries, \"awo\", %progbits, .text\n"
                      ".balign 8\n"
                      ".quad 1b\n"
-                     ".popsection" ::
-                         : "eax");
+                     ".popsection");
 }

@@ -1,5 +1,5 @@
 /*
- * slow_x86_64.S: void __gr_slow(void), which every entry check of a module calls when it fails.
+ * slow.S: void __gr_slow(void), which every entry check of a module calls when it fails.
  *
  * In:       all registers as at the function's entry; the stack as picture:
  *               8(%rsp)   return address of the function
