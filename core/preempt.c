@@ -36,8 +36,7 @@ _Atomic(uint64_t) gri_refused_total[GR_REFUSALS];
 
 void gri_poison(struct gr_m *m)
 {
-    /* seq_cst, so that it does not pass the CAS that added the hold; pairs with the slow path's reset and load. */
-    atomic_store_explicit(m->guard, ARCH_GUARD_POISON, memory_order_seq_cst);
+    gri_handshake_poison(m->guard, ARCH_GUARD_POISON);
 }
 
 static void refuse(struct gr_g *g, enum gr_refusal reason, uint64_t pc)
@@ -207,9 +206,7 @@ void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
     if (regs.sp - headroom <= g->guard_bound)
         gri_stack_overflow(g, regs.sp, regs.pc);
     m = gri_m();
-    /* seq_cst store, then seq_cst load; pairs with suspend's CAS and poison: one of us sees the other. */
-    atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
-    w = atomic_load_explicit(&g->word, memory_order_seq_cst);
+    w = gri_handshake_reset(m->guard, g->guard_bound, &g->word);
     /* In a system call libc may call module code back (an interposed malloc): it stops at its return. */
     if (gri_word_state(w) != GR_RUNNING || !wanted(m, g, w))
         return;

@@ -1,54 +1,17 @@
 /*
  * runq.c: run queues: one ring and one "next" slot a processor, and one global list.
  *
- * The ring is Go's (runtime/proc.go, runqput, runqget, runqgrab): single producer, many consumers; the owner
- * publishes with a release store of tail, consumers take with a CAS of head. A full ring sends half of
+ * The ring is in ring.h. A full ring sends half of
  * itself to the global list. What was just born or woken goes to `next` and runs before the ring, within the
  * slice of whoever it replaces; the one it pushes out goes to the ring's end.
  *
  * Rejected: one locked queue. At two processors it costs 40 ns a yield, at sixteen it is the bottleneck.
  *
  * Invariants
- *   Q1  Slots in [head, tail) are full; only the owner moves tail, any consumer moves head, by CAS.
- *   Q2  A thief copies slots before its CAS on head; if the CAS fails the copies are void.
+ *   Q1, Q2  of the ring: ring.h.
  *   Q3  sched.lock guards the global list; its length is also readable without.
  */
 #include "scheduler.h"
-
-static bool ring_push(struct gr_p *p, struct gr_g *g)
-{
-    /* acquire; pairs with the consumers' release CAS: a slot we overwrite has been read. */
-    uint32_t head = atomic_load_explicit(&p->head, memory_order_acquire);
-    /* relaxed: only we write it. */
-    uint32_t tail = atomic_load_explicit(&p->tail, memory_order_relaxed);
-
-    if (tail - head >= GRI_RUNQ_SLOTS)
-        return false;
-    /* relaxed; published by the release below. */
-    atomic_store_explicit(&p->slot[tail % GRI_RUNQ_SLOTS], g, memory_order_relaxed);
-    /* release; pairs with the acquire in runq_steal: slot before index. */
-    atomic_store_explicit(&p->tail, tail + 1, memory_order_release);
-    return true;
-}
-
-static struct gr_g *ring_pop(struct gr_p *p)
-{
-    /* acquire; pairs with thieves' CAS. */
-    uint32_t head = atomic_load_explicit(&p->head, memory_order_acquire);
-
-    for (;;) {
-        struct gr_g *g;
-
-        /* relaxed: only we write it. */
-        if (head == atomic_load_explicit(&p->tail, memory_order_relaxed))
-            return NULL;
-        g = atomic_load_explicit(&p->slot[head % GRI_RUNQ_SLOTS], memory_order_relaxed);
-        /* release; pairs with the acquire in ring_push: the slot has been read. */
-        if (atomic_compare_exchange_weak_explicit(&p->head, &head, head + 1, memory_order_acq_rel,
-                                                  memory_order_acquire))
-            return g;
-    }
-}
 
 /* Half of a full ring and g go to the global list. */
 static void ring_spill(struct gr_p *p, struct gr_g *g)
@@ -56,7 +19,7 @@ static void ring_spill(struct gr_p *p, struct gr_g *g)
     struct gr_g *head = NULL, *tail = NULL, *one;
     uint32_t count = 0;
 
-    while (count < GRI_RUNQ_SLOTS / 2 && (one = ring_pop(p))) {
+    while (count < GRI_RUNQ_SLOTS / 2 && (one = gri_ring_pop(&p->ring))) {
         one->queue_next = NULL;
         if (tail)
             tail->queue_next = one;
@@ -75,7 +38,7 @@ static void ring_spill(struct gr_p *p, struct gr_g *g)
 
 void gri_runq_push(struct gr_p *p, struct gr_g *g)
 {
-    if (!ring_push(p, g))
+    if (!gri_ring_push(&p->ring, g))
         ring_spill(p, g);
 }
 
@@ -94,8 +57,8 @@ static bool push_next(struct gr_p *p, struct gr_g *g, uint64_t ticks)
     if (old)
         gri_runq_push(p, old);
     /* relaxed: a thief may have emptied it. */
-    return !old && atomic_load_explicit(&p->head, memory_order_relaxed) ==
-                       atomic_load_explicit(&p->tail, memory_order_relaxed);
+    return !old && atomic_load_explicit(&p->ring.head, memory_order_relaxed) ==
+                       atomic_load_explicit(&p->ring.tail, memory_order_relaxed);
 }
 
 struct gr_g *gri_runq_pop(struct gr_p *p)
@@ -106,43 +69,26 @@ struct gr_g *gri_runq_pop(struct gr_p *p)
     if (atomic_load_explicit(&p->next, memory_order_relaxed))
         g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
     p->inherit = g != NULL;
-    return g ? g : ring_pop(p);
+    return g ? g : gri_ring_pop(&p->ring);
 }
 
 bool gri_runq_empty(const struct gr_p *p)
 {
     /* seq_cst next; pairs with push_next. The ring relaxed: its pusher fences before it looks for idlers. */
-    return atomic_load_explicit(&p->head, memory_order_relaxed) ==
-               atomic_load_explicit(&p->tail, memory_order_relaxed) &&
+    return atomic_load_explicit(&p->ring.head, memory_order_relaxed) ==
+               atomic_load_explicit(&p->ring.tail, memory_order_relaxed) &&
            !atomic_load_explicit(&p->next, memory_order_seq_cst);
 }
 
 struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_next)
 {
     struct gr_g *batch[GRI_RUNQ_SLOTS / 2];
-    /* acquire both; head pairs with consumers' CAS, tail with ring_push: slots below tail are written. */
-    uint32_t head = atomic_load_explicit(&victim->head, memory_order_acquire);
+    uint32_t count = gri_ring_take(&victim->ring, batch, GRI_RUNQ_SLOTS / 2);
 
-    for (;;) {
-        uint32_t tail = atomic_load_explicit(&victim->tail, memory_order_acquire);
-        uint32_t count = tail - head - (tail - head) / 2;
-
-        if (tail - head > GRI_RUNQ_SLOTS) { /* head moved between the two loads */
-            head = atomic_load_explicit(&victim->head, memory_order_acquire);
-            continue;
-        }
-        if (count == 0)
-            break;
-        for (uint32_t i = 0; i < count; i++)
-            batch[i] = atomic_load_explicit(&victim->slot[(head + i) % GRI_RUNQ_SLOTS],
-                                            memory_order_relaxed);
-        if (atomic_compare_exchange_weak_explicit(&victim->head, &head, head + count,
-                                                  memory_order_acq_rel, memory_order_acquire)) {
-            for (uint32_t i = 1; i < count; i++)
-                gri_runq_push(thief, batch[i]);
-            return batch[0];
-        }
-    }
+    for (uint32_t i = 1; i < count; i++)
+        gri_runq_push(thief, batch[i]);
+    if (count > 0)
+        return batch[0];
     return take_next ? atomic_exchange_explicit(&victim->next, NULL, memory_order_acq_rel) : NULL;
 }
 
@@ -198,25 +144,6 @@ struct gr_g *gri_global_pop(struct gr_p *p)
     return first;
 }
 
-/* One from the ring, by whoever is not its owner. */
-static struct gr_g *ring_take(struct gr_p *p)
-{
-    /* acquire both; as in gri_runq_steal. */
-    uint32_t head = atomic_load_explicit(&p->head, memory_order_acquire);
-
-    for (;;) {
-        uint32_t tail = atomic_load_explicit(&p->tail, memory_order_acquire);
-        struct gr_g *g;
-
-        if (head == tail)
-            return NULL;
-        g = atomic_load_explicit(&p->slot[head % GRI_RUNQ_SLOTS], memory_order_relaxed);
-        if (atomic_compare_exchange_weak_explicit(&p->head, &head, head + 1, memory_order_acq_rel,
-                                                  memory_order_acquire))
-            return g;
-    }
-}
-
 void gri_runq_rescue(struct gr_p *p)
 {
     struct gr_g *g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
@@ -225,7 +152,7 @@ void gri_runq_rescue(struct gr_p *p)
     if (g)
         gri_enqueue_global(g);
     /* Bounded: the owner may push meanwhile. */
-    while (count++ < GRI_RUNQ_SLOTS && (g = ring_take(p)))
+    while (count++ < GRI_RUNQ_SLOTS && gri_ring_take(&p->ring, &g, 1) == 1)
         gri_enqueue_global(g);
 }
 

@@ -154,10 +154,8 @@ static bool enter_running(struct gr_g *g)
         bool held = gri_word_holds(w) > 0;
 
         GRI_ASSERT(gri_word_state(w) == GR_RUNNABLE);
-        /* acq_rel; pairs with the releasing CAS of whoever made it runnable: its context is seen. */
-        if (atomic_compare_exchange_weak_explicit(
-                &g->word, &w, gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNING),
-                memory_order_acq_rel, memory_order_acquire))
+        if (gri_handshake_run(&g->word, &w,
+                              gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNING)))
             return !held;
     }
 }
@@ -194,9 +192,7 @@ void gri_go_on(struct gr_m *m)
 /* g is RUNNING: may it stay so? Sets the guard anew. */
 static bool may_go_on(struct gr_m *m, struct gr_g *g)
 {
-    /* seq_cst store, then seq_cst load; pairs with suspend's CAS and poison: one of us sees the other. */
-    atomic_store_explicit(m->guard, g->guard_bound, memory_order_seq_cst);
-    return gri_word_holds(atomic_load_explicit(&g->word, memory_order_seq_cst)) == 0 ||
+    return gri_word_holds(gri_handshake_reset(m->guard, g->guard_bound, &g->word)) == 0 ||
            g->nopreempt > 0;
 }
 

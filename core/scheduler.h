@@ -21,6 +21,8 @@
 #define GRASP_SCHEDULER_H
 
 #include "core.h"
+#include "handshake.h"
+#include "ring.h"
 
 #include <pthread.h>
 #include <sys/types.h>
@@ -30,7 +32,6 @@
 #define GRI_RETRY_GAP_NS  20000   /* between signals to one thread, while a request is fresh */
 #define GRI_RETRY_SLOW_NS 1000000 /* and afterwards */
 
-#define GRI_RUNQ_SLOTS  256u
 #define GRI_THREADS_MAX 100000
 
 enum gri_p_status { GRI_P_IDLE, GRI_P_RUNNING, GRI_P_SYSCALL, GRI_P_DEAD };
@@ -42,11 +43,9 @@ struct gr_p {
     uint32_t index;
     struct gr_p *idle_next; /* sched.lock */
 
-    /* The queue: tail and slots written by the owner, head by the owner and by thieves. */
-    _Alignas(GRI_CACHE_LINE) _Atomic(uint32_t) head;
-    _Atomic(uint32_t) tail;
-    _Atomic(struct gr_g *) next; /* runs before the queue: freshly born or woken */
-    _Atomic(struct gr_g *) slot[GRI_RUNQ_SLOTS];
+    /* The queue. */
+    _Alignas(GRI_CACHE_LINE) _Atomic(struct gr_g *) next; /* runs before it: freshly born or woken */
+    struct gri_ring ring;
 
     /* The owner's; read relaxed by the monitor. */
     _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) tick; /* goroutines run so far */

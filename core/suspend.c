@@ -178,9 +178,7 @@ static int add_hold(struct gr_g *g, uint64_t generation, uint64_t *word)
             return -ESRCH;
         if (gri_word_holds(w) == GR_HOLDS_MAX)
             return -EOVERFLOW;
-        /* seq_cst; pairs with the slow path's reset and load (slow path sees the hold, or our poison stays). */
-    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, w + GRI_HOLD_ONE,
-                                                    memory_order_seq_cst, memory_order_acquire));
+    } while (!gri_handshake_hold(&g->word, &w, GRI_HOLD_ONE));
     *word = w + GRI_HOLD_ONE;
     return 0;
 }

@@ -29,9 +29,12 @@ void gri_syscall_enter(struct gr_g *g)
         }
         /* relaxed: shown to people. */
         atomic_store_explicit(&g->wait_since_ticks, arch_ticks(), memory_order_relaxed);
-        /* acq_rel; release: ctx_syscall is seen by whoever reads SYSCALL. */
+        /*
+         * seq_cst, before arch_syscall's look at the cancel flag; pairs with cancel_g's store of it and look at
+         * the word: one sees the other. Release also: ctx_syscall is seen by whoever reads SYSCALL.
+         */
         if (atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, GR_SYSCALL),
-                                                  memory_order_acq_rel, memory_order_acquire))
+                                                  memory_order_seq_cst, memory_order_acquire))
             break;
     }
     m = gri_m();
