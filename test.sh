@@ -177,7 +177,7 @@ if [ -n "$native" ] && [ -n "$sanitizers" ]; then
     build tsan && run_suites tsan -L '^tsan$'
 fi
 # By clang, with libFuzzer: a build of its own.
-if [ -n "$fuzz" ] && { [ ${#suites[@]} = 0 ] || [[ " ${suites[*]} " == *" fuzz "* ]]; }; then
+if [ -n "$native" ] && [ -n "$fuzz" ] && { [ ${#suites[@]} = 0 ] || [[ " ${suites[*]} " == *" fuzz "* ]]; }; then
     build fuzz && run fuzz -L '^fuzz$'
 fi
 finish

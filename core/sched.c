@@ -391,8 +391,8 @@ static void end_shared_slice(struct gr_m *m, struct gr_p *p)
         m->ticks - atomic_load_explicit(&p->run_since, memory_order_relaxed) <
             atomic_load_explicit(&gri_sched.slice_ticks, memory_order_relaxed))
         return;
-    if (atomic_load_explicit(&p->head, memory_order_relaxed) ==
-            atomic_load_explicit(&p->tail, memory_order_relaxed) &&
+    if (atomic_load_explicit(&p->ring.head, memory_order_relaxed) ==
+            atomic_load_explicit(&p->ring.tail, memory_order_relaxed) &&
         atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) == 0)
         return;
     /* acq_rel; as in gri_runq_pop. Nobody is woken: there is not more to run than before. */
