@@ -120,3 +120,83 @@ size_t arch_gdb_registers(const struct arch_regs *regs, const void *area, uint8_
 
 _Static_assert(SP_REG + 1 == PC_REG && PC_REG + 1 == CPSR && CPSR + 1 == GENERAL, "registers.c");
 _Static_assert(sizeof(struct low) == 32 * 16 + 8, "v0 to v31, fpsr, fpcr, without holes");
+
+/* ---- For a debugger that has nothing but memory -------------------------------------------------- */
+
+#define SWITCH(reg, index)                                                                         \
+    {                                                                                              \
+        "switch." #reg, offsetof(struct switch_frame, x19) + 8 * (index)                           \
+    }
+#define SAVED(reg, index)                                                                          \
+    {                                                                                              \
+        "context." #reg, offsetof(struct arch_context, saved) + 8 * (index)                        \
+    }
+#define FRAME(index)                                                                               \
+    {                                                                                              \
+        "frame.x" #index, offsetof(struct arch_frame, x) + 8 * (index)                             \
+    }
+/* SP is saved with a frame, of a stop by a signal too. */
+const struct arch_debug_pair arch_debug_layout[] = {
+    SWITCH(x19, 0),
+    SWITCH(x20, 1),
+    SWITCH(x21, 2),
+    SWITCH(x22, 3),
+    SWITCH(x23, 4),
+    SWITCH(x24, 5),
+    SWITCH(x25, 6),
+    SWITCH(x26, 7),
+    SWITCH(x27, 8),
+    SWITCH(x28, 9),
+    {"switch.x29", offsetof(struct switch_frame, x29)},
+    {"switch.pc", offsetof(struct switch_frame, pc)},
+    {"switch.+sp", sizeof(struct switch_frame)},
+    SAVED(x19, 0),
+    SAVED(x20, 1),
+    SAVED(x21, 2),
+    SAVED(x22, 3),
+    SAVED(x23, 4),
+    SAVED(x24, 5),
+    SAVED(x25, 6),
+    SAVED(x26, 7),
+    SAVED(x27, 8),
+    SAVED(x28, 9),
+    SAVED(x29, 10),
+    {"context.pc", offsetof(struct arch_context, pc)},
+    {"context.sp", offsetof(struct arch_context, sp)},
+    FRAME(0),
+    FRAME(1),
+    FRAME(2),
+    FRAME(3),
+    FRAME(4),
+    FRAME(5),
+    FRAME(6),
+    FRAME(7),
+    FRAME(8),
+    FRAME(9),
+    FRAME(10),
+    FRAME(11),
+    FRAME(12),
+    FRAME(13),
+    FRAME(14),
+    FRAME(15),
+    FRAME(16),
+    FRAME(17),
+    FRAME(18),
+    FRAME(19),
+    FRAME(20),
+    FRAME(21),
+    FRAME(22),
+    FRAME(23),
+    FRAME(24),
+    FRAME(25),
+    FRAME(26),
+    FRAME(27),
+    FRAME(28),
+    FRAME(29),
+    FRAME(30),
+    {"frame.sp", offsetof(struct arch_frame, sp)},
+    {"frame.pc", offsetof(struct arch_frame, pc)},
+    {"foreign.return", (uint64_t)(uintptr_t)arch_foreign_return},
+    {"foreign.+slot", 0}, /* the slot is SP at the call, and at the return */
+    {"", 0},
+};
