@@ -23,7 +23,9 @@ def main():
         document = json.load(file)
     faults = sorted({f"{line.get('operation', '')} {line.get('status', '')} {line['fault']}" for line in lines if "fault" in line})
     worked = {line["operation"] for line in lines if "operation" in line and line["status"] < 400}
-    names = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()}
+    # What takes over the connection (101) is no answer that the harness reads.
+    names = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()
+             if "101" not in operation["responses"]}
     for fault in faults:
         print("api/openapi.json:", fault)
     for name in sorted(names - worked):
