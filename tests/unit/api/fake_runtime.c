@@ -428,7 +428,8 @@ int gr_deadlocks(struct gr_deadlocks *report)
 {
     *report = fake_deadlocks;
     report->stuck = malloc((report->count + 1) * sizeof *report->stuck);
-    memcpy(report->stuck, fake_deadlocks.stuck, report->count * sizeof *report->stuck);
+    if (report->count)
+        memcpy(report->stuck, fake_deadlocks.stuck, report->count * sizeof *report->stuck);
     return 0;
 }
 
