@@ -358,7 +358,8 @@ static bool admit(struct api_call *call, struct api_stream *stream)
                     "%d event streams are open already; end one of them", API_EVENT_STREAMS_MAX);
         return false;
     }
-    if (stream->births && api_births_follow(call->api)) {
+    if (api_deadlock_watch_start(call->api) ||
+        (stream->births && api_births_follow(call->api))) {
         api_problem_no_memory(call);
         return false;
     }

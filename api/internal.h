@@ -20,6 +20,7 @@
 #include <grasp/waits.h>
 
 #include "api.h"
+#include "deadlock_watch.h"
 #include "events.h"
 #include "keys.h"
 #include "saved.h"
@@ -96,6 +97,7 @@ struct api {
     struct api_watches watches;
     struct api_copies *copies;
     struct api_events events;
+    struct api_deadlock_watch deadlocks;
     struct api_saved_table saved;
     struct api_keys keys;
     pthread_mutex_t notes_lock; /* guards notes */

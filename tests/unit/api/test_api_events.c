@@ -89,6 +89,35 @@ static void log_lines_of_any_bytes_are_told(void **state)
     leave(fake);
 }
 
+static void a_deadlock_is_told_once_until_it_is_gone(void **state)
+{
+    struct gr_stuck stuck[] = {{.id = 1, .waits_for = 2, .cycle = 1},
+                               {.id = 2, .waits_for = 1, .cycle = 1}};
+    (void)state;
+    fake_goroutine(GR_WAITING);
+    fake_goroutine(GR_WAITING);
+    struct fake_call *fake = follow("/v1/events", NULL);
+    for (int i = 0; i < 3; i++) { /* nothing, a cycle, the same cycle, nothing, … */
+        fake_clock_add_ms(1000);
+        fake_run();
+        assert_int_equal(count(fake->body, "event: deadlock-suspected\n"), i);
+        fake_deadlocks.cycles = 1;
+        fake_deadlocks.stuck = stuck;
+        fake_deadlocks.count = 2;
+        for (int k = 0; k < 3; k++) {
+            fake_clock_add_ms(1000);
+            fake_run();
+            assert_int_equal(count(fake->body, "event: deadlock-suspected\n"), i + 1);
+        }
+        fake_deadlocks = (struct gr_deadlocks){.because = GR_PROGRESS_RUNS};
+    }
+    assert_non_null(strstr(fake->body, "\"cycles\":[[{\"goroutine\":1,"));
+    leave(fake);
+    /* Nobody follows: nobody looks. */
+    fake_clock_add_ms(5000);
+    fake_run();
+}
+
 static void births_and_ends_are_told_only_if_asked_for(void **state)
 {
     uint64_t root = fake_goroutine(GR_RUNNING);
@@ -297,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_happens_to_a_suspension_is_told_in_order),
         TEST(log_lines_of_any_bytes_are_told),
+        TEST(a_deadlock_is_told_once_until_it_is_gone),
         TEST(births_and_ends_are_told_only_if_asked_for),
         TEST(it_goes_on_behind_the_last_event_that_was_seen),
         TEST(what_is_not_there_any_more_is_a_reset),
