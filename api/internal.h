@@ -251,7 +251,7 @@ api_handler api_handle_healthz, api_handle_readyz, api_handle_runtime, api_handl
     api_handle_suspensions, api_handle_suspension, api_handle_suspension_patch,
     api_handle_suspension_delete, api_handle_deadlocks;
 api_handler api_handle_pprof_index, api_handle_pprof_goroutine, api_handle_pprof_profile,
-    api_handle_core, api_handle_debug_core;
+    api_handle_core, api_handle_debug_core, api_handle_debug_trace;
 api_handler api_handle_suspend_group, api_handle_events;
 api_handler api_handle_gdb, api_handle_roots;
 api_text_fn api_text_roots;

@@ -26,6 +26,8 @@ void api_handle_pprof_index(struct api_call *call)
                    "goroutine?debug=1   those that are alike counted\n"
                    "goroutine           the same for go tool pprof, a sample each\n"
                    "profile?seconds=30  where goroutines spend CPU time, for go tool pprof\n"
+                   "../trace?seconds=1  what the scheduler does, for Perfetto\n"
+                   "../core?all=1       an ELF core for gdb\n"
                    "\n"
                    "?format=folded|svg  folded stacks, or a flame graph, of either\n"
                    "?selector=&module=&entry=&root=  some goroutines only\n",

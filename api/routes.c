@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <grasp/profile.h>
+#include <grasp/trace.h>
 
 #define UINT(name, min, max)                                                                       \
     {                                                                                              \
@@ -85,6 +86,8 @@ static const struct api_field pprof_profile_params[] = {
     STRING("format", 0),         STRING("selector", 0),
     STRING("module", 0),         STRING("entry", 0),
     UINT("root", 1, API_ID_MAX), END};
+static const struct api_field trace_params[] = {
+    UINT("seconds", 0, 3600), UINT("records", GR_TRACE_RECORDS_MIN, GR_TRACE_RECORDS_MAX), END};
 static const struct api_field core_params[] = {BOOL("data"), END};
 static const struct api_field debug_core_params[] = {BOOL("all"),
                                                      BOOL("data"),
@@ -117,6 +120,7 @@ const struct api_route api_routes[] = {
     {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL,
      pprof_goroutine_params, NULL, NULL},
+    {"GET", "/debug/trace", api_handle_debug_trace, READ, PLAIN, trace_params, NULL, NULL},
     {"GET", "/debug/core", api_handle_debug_core, READ, PLAIN, debug_core_params, NULL, NULL},
     {"GET", "/debug/pprof/profile", api_handle_pprof_profile, READ, PLAIN, pprof_profile_params,
      NULL, NULL},

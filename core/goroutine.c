@@ -5,6 +5,7 @@
  * it. Children inherit the root, the labels and the log of whoever bears them.
  */
 #include "scheduler.h"
+#include "trace_rings.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -194,6 +195,7 @@ static int64_t bear(const struct birth *birth)
     /* seq_cst; pairs with gr_tell_births: we tell, or whoever lists after it sees us. */
     if (g->is_root || atomic_load_explicit(&gri_births_told, memory_order_seq_cst))
         gri_event(GR_EVENT_CREATED, id, atomic_load_explicit(&g->root, memory_order_relaxed), NULL);
+    gri_trace(GR_TRACE_BORN, g, 0, atomic_load_explicit(&g->parent, memory_order_relaxed));
     gri_enqueue(g, true);
     return (int64_t)id;
 }

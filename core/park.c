@@ -18,6 +18,8 @@
 
 #include <sched.h>
 
+#include "trace_rings.h"
+
 struct park {
     enum gri_wait reason;
     const void *object;
@@ -38,6 +40,7 @@ static void park_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     atomic_store_explicit(&g->wait_since_ticks, m->ticks, memory_order_relaxed);
     /* relaxed: released by the CAS below; pairs with gri_fold_begin, which looks here after it has read WAITING. */
     atomic_store_explicit(&m->committing, g, memory_order_relaxed);
+    gri_trace(GR_TRACE_BLOCK, g, park.reason, (uint64_t)park.object);
     w = atomic_load_explicit(&g->word, memory_order_relaxed);
     do {
         GRI_ASSERT(gri_word_state(w) == GR_RUNNING);
@@ -82,6 +85,7 @@ void gri_ready(struct gr_g *g)
         /* acq_rel; pairs with claim: what the waker wrote is seen by the woken. */
     } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, next),
                                                     memory_order_acq_rel, memory_order_acquire));
+    gri_trace(GR_TRACE_READY, g, 0, 0);
     if (next == GR_RUNNABLE)
         gri_enqueue(g, true);
 }
@@ -167,6 +171,7 @@ static void yield_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     uint64_t w = atomic_load_explicit(&g->word, memory_order_relaxed);
     bool held;
 
+    gri_trace(GR_TRACE_YIELD, g, 0, 0);
     do {
         held = gri_word_holds(w) > 0;
         /* acq_rel; release: the context is saved. */

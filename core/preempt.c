@@ -17,6 +17,7 @@
  *   P4  Neither a check nor a signal stops code whose SP is outside the current goroutine's stack.
  */
 #include "scheduler.h"
+#include "trace_rings.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -141,6 +142,13 @@ static bool wanted(struct gr_m *m, struct gr_g *g, uint64_t w)
            atomic_load_explicit(&m->slice_request, memory_order_relaxed) != 0;
 }
 
+static unsigned traced_kind(enum gri_stop kind)
+{
+    return kind == GRI_STOP_ASYNC   ? GR_SAFEPOINT_ASYNC
+           : kind == GRI_STOP_CHECK ? GR_SAFEPOINT_SYNC
+                                    : GR_SAFEPOINT_BLOCKED;
+}
+
 /* System stack. PROTOCOL's park: held, or its slice is over, or nothing of the kind any more. */
 void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg)
 {
@@ -154,6 +162,7 @@ void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg)
             gri_go_on(m);
             return;
         }
+        gri_trace(held ? GR_TRACE_STOP : GR_TRACE_SLICE, g, traced_kind(g->stop_kind), 0);
         /* acq_rel; release: what was saved is seen by holders and by the next m. */
         if (!atomic_compare_exchange_weak_explicit(
                 &g->word, &w, gri_word_with_state(w, held ? GR_PREEMPTED : GR_RUNNABLE),

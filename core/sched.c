@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "sanitize.h"
+#include "trace_rings.h"
 
 struct gri_sched gri_sched;
 
@@ -90,6 +91,7 @@ static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
 
     m->locked_g = NULL;
     g->pin_m = NULL;
+    gri_trace(GR_TRACE_END, g, 0, 0);
     gri_dead_keep(g);
     gri_registry_remove(g);
     do {
@@ -130,6 +132,7 @@ static void resume(struct gr_m *m, struct gr_g *g)
     atomic_store_explicit(&g->last_p, (int32_t)m->p->index, memory_order_relaxed);
     atomic_store_explicit(&g->run_since_ticks, m->ticks, memory_order_relaxed);
     atomic_store_explicit(&m->curg, g, memory_order_relaxed);
+    gri_trace(GR_TRACE_RUN, g, 0, 0);
     GRI_ASAN_LEAVE(&m->asan_fake_stack, g->stack.lo, (size_t)(g->stack.hi - g->stack.lo));
     GRI_TSAN_SWITCH(g->tsan_fiber);
     arch_switch(&m->g0_sp, g->ctx_sched);

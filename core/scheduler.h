@@ -63,6 +63,7 @@ struct gr_p {
 };
 
 struct gri_profile_ring;
+struct gri_trace_ring;
 
 typedef void gri_mcall_fn(struct gr_m *m, struct gr_g *g, void *arg);
 
@@ -95,7 +96,8 @@ struct gr_m {
     pthread_t thread;
     _Atomic(uint32_t) ready; /* what worker_main fills is there: tid, cpu_clock, guard */
     _Atomic(struct gri_profile_ring *)
-        profile; /* profile.c; made by whoever profiles, never freed */
+        profile;                            /* profile.c; made by whoever profiles, never freed */
+    _Atomic(struct gri_trace_ring *) trace; /* trace.c; likewise */
     const void *asan_stack_lo;
     size_t asan_stack_bytes;
     void *asan_fake_stack, *tsan_fiber;

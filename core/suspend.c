@@ -21,6 +21,7 @@
  * Locks: g->wait_lock, then pending_lock. Models: suspend.pml.
  */
 #include "scheduler.h"
+#include "trace_rings.h"
 
 #include <string.h>
 
@@ -80,6 +81,7 @@ int gr_hold_end(struct gr_hold *hold)
                                                  memory_order_acq_rel, memory_order_acquire))
         return -EINVAL;
     count(&gri_count_resumes);
+    gri_trace(GR_TRACE_RELEASED, g, 0, (uint64_t)(uintptr_t)hold);
     release(g, generation);
     return 0;
 }
@@ -111,6 +113,7 @@ static void describe_stop(struct gr_hold *hold, struct gr_g *g, uint64_t w, uint
     hold->stopped_in = gri_word_state(w);
     hold->safepoint = safepoint_of(g, hold->stopped_in);
     hold->stopped_ns = now_ns;
+    gri_trace(GR_TRACE_HELD, g, 0, (uint64_t)(uintptr_t)hold);
     count_stop(hold);
 }
 
@@ -267,10 +270,7 @@ static void insist(struct gr_g *g, uint64_t deadline_ns)
     gri_monitor_poke(patience);
 }
 
-/*
- * g stood still already, and the CAS has it: this is all there is to it. Only what is read of a record that stopped is set, since
- * clearing and stamping one takes longer than the CAS.
- */
+/* g stood still already, and the CAS has it. Only what is read of a record that stopped is set: more takes longer than the CAS. */
 static void stopped_at_once(struct gr_hold *hold, struct gr_g *g, uint64_t id, uint64_t w,
                             bool stamped)
 {
@@ -280,6 +280,7 @@ static void stopped_at_once(struct gr_hold *hold, struct gr_g *g, uint64_t id, u
     hold->stopped_in = gri_word_state(w);
     hold->safepoint = safepoint_of(g, hold->stopped_in);
     hold->asked_ns = hold->stopped_ns = stamped ? gr_now_ns() : 0;
+    gri_trace(GR_TRACE_HELD, g, 0, (uint64_t)(uintptr_t)hold);
     count(&gri_count_at_once[hold->safepoint]);
     /* release; as in conclude. */
     atomic_store_explicit(&hold->state, GR_HOLD_STOPPED, memory_order_release);
@@ -591,6 +592,7 @@ int gri_hold_self(struct gr_hold *hold)
     /* Told now: the caller itself is the one to know, and it stops before it does anything else. */
     hold->stopped_ns = hold->asked_ns;
     hold->stopped_in = GR_PREEMPTED;
+    gri_trace(GR_TRACE_HELD, g, 0, (uint64_t)(uintptr_t)hold);
     atomic_store_explicit(&hold->state, GR_HOLD_STOPPED, memory_order_release);
     return 0;
 }

@@ -10,6 +10,7 @@
  * In a no-preempt section nothing of this happens: the goroutine stays RUNNING and keeps its processor.
  */
 #include "scheduler.h"
+#include "trace_rings.h"
 
 void gri_syscall_enter(struct gr_g *g)
 {
@@ -29,6 +30,7 @@ void gri_syscall_enter(struct gr_g *g)
         }
         /* relaxed: shown to people. */
         atomic_store_explicit(&g->wait_since_ticks, arch_ticks(), memory_order_relaxed);
+        gri_trace(GR_TRACE_SYSCALL, g, 0, 0);
         /*
          * seq_cst, before arch_syscall's look at the cancel flag; pairs with cancel_g's store of it and look at
          * the word: one sees the other. Release also: ctx_syscall is seen by whoever reads SYSCALL.
@@ -83,10 +85,12 @@ static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
         if (!atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, next),
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
-        if (next == GR_RUNNING)
+        if (next == GR_RUNNING) {
             gri_go_on(m);
-        else if (next == GR_RUNNABLE)
+        } else if (next == GR_RUNNABLE) {
+            gri_trace(GR_TRACE_READY, g, 0, 0);
             gri_enqueue_global(g);
+        }
         break;
     }
 }
@@ -107,8 +111,10 @@ void gri_syscall_exit(struct gr_g *g)
             /* acq_rel; pairs with suspend's CAS. */
             if (atomic_compare_exchange_weak_explicit(&g->word, &w,
                                                       gri_word_with_state(w, GR_RUNNING),
-                                                      memory_order_acq_rel, memory_order_acquire))
+                                                      memory_order_acq_rel, memory_order_acquire)) {
+                gri_trace(GR_TRACE_SYSCALL_END, g, 0, 0);
                 return;
+            }
         }
     }
     gri_mcall(exit_on_system_stack, NULL);

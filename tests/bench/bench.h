@@ -30,5 +30,8 @@ void bench_memory(void);
 void bench_memory_private(void); /* stacks that are folded */
 void bench_memory_million(void);
 void bench_fairness(void);
+/* The client process of bench_inspect: before the runtime starts. */
+void bench_inspect_begin(void);
+void bench_inspect(void);
 
 #endif

@@ -77,16 +77,16 @@ static const struct part {
     const char *name;
     void (*run)(void);
 } parts[] = {
-    {"suspend", bench_suspend}, {"switch", bench_switch},     {"sleep", bench_sleep},
-    {"memory", bench_memory},   {"fairness", bench_fairness},
-    {"memory-private", bench_memory_private},
-    {"memory-million", bench_memory_million},
+    {"suspend", bench_suspend},   {"switch", bench_switch},
+    {"sleep", bench_sleep},       {"memory", bench_memory},
+    {"fairness", bench_fairness}, {"memory-private", bench_memory_private},
+    {"inspect", bench_inspect},   {"memory-million", bench_memory_million},
 };
 
 static void usage(void)
 {
     fputs("usage: grasp-bench [--procs N] [--nice-off] PART...\n"
-          "parts: suspend switch sleep memory memory-private memory-million fairness\n",
+          "parts: suspend switch sleep memory memory-private memory-million fairness inspect\n",
           stderr);
     exit(2);
 }
@@ -121,6 +121,9 @@ int main(int argc, char **argv)
     }
     if (i == argc)
         usage();
+    for (int k = i; k < argc; k++)
+        if (strcmp(argv[k], "inspect") == 0)
+            bench_inspect_begin();
     options.procs = bench_procs;
     if (gr_start(&options, error, sizeof error) != 0)
         bench_fail("%s", error);

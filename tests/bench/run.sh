@@ -27,7 +27,7 @@ full)
     divisor=1 rounds=3 default_peers="go erlang node st"
     default_parts="suspend switch fairness sleep memory inspect http"
     ;;
-check) divisor=200 rounds=1 default_peers= default_parts="suspend switch fairness sleep memory http" ;;
+check) divisor=200 rounds=1 default_peers= default_parts="suspend switch fairness sleep memory inspect http" ;;
 *) sed -n '2,20p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
 esac
 out=${2:-bench-$mode.jsonl}
@@ -92,7 +92,7 @@ ours() { # PART
         run timeout 300 "$bench/grasp-bench" --procs 1 switch
         run timeout 300 "$bench/grasp-bench" --procs 2 switch
         ;;
-    inspect | http) ;;
+    http) ;;
     memory) # one process each: what the first leaves behind is not the next one's
         run timeout 600 "$bench/grasp-bench" --procs 2 memory
         run timeout 600 "$bench/grasp-bench" --procs 2 memory-private

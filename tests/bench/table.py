@@ -60,6 +60,16 @@ ROWS = [
         ("idle_page_tables_private_100k", "page tables, with a private stack", None, {}),
         ("idle_page_tables_100k", "page tables, an idle task", None, {"pthread": "idle_kernel_stack_10k"}),
     ]),
+    ("Inspection", [
+        ("unwind_warm_frame", "unwind and name a frame, warm", None, {}),
+        ("pprof_debug2_100k_time", "traceback of 100,000 goroutines by HTTP", None, {}),
+        ("pprof_debug2_100k_victim_gap", "meanwhile a running one stood still", None, {}),
+        ("pprof_debug1_100k_time", "the same, counted by stack", None, {}),
+        ("pprof_debug2_10k_time", "traceback of 10,000 goroutines by HTTP", None, {}),
+        ("pprof_debug2_100k_rss_growth", "memory for the dumps of 100,000", None, {}),
+        ("yield_trace_off", "yield, no trace", None, {}),
+        ("yield_trace_on", "yield, with a trace", None, {}),
+    ]),
     ("HTTP", [
         ("http_healthz_idle", "GET /healthz, nothing else runs", "http_canned_idle", {}),
         ("http_healthz_spinners", "GET /healthz, a spinner on each core", "http_canned_spinners", {}),

@@ -221,6 +221,41 @@ def a_cpu_profile_tells_goroutines_and_labels_apart():
         counts(path)
 
 
+def a_trace_shows_who_ran_where_and_why_not():
+    with Daemon() as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        spinners = [client.spawn("hog", "calls", {"counter": path + str(i)}) for i in range(3)]
+        counts(path + "0")
+        asker = daemon.client()
+        asker.send("GET", "/debug/trace?seconds=2&records=100000")
+        # The trace begins at some moment soon; what happens again and again is in it.
+        sieves = []
+        for _ in range(20):
+            sieves.append(client.spawn("pipeline", "sieve", {"primes": 10}))
+            client.wait_dead(sieves[-1])
+            client.want(200, "POST", f"/v1/goroutines/{spinners[0]}/suspend")
+            client.want(200, "POST", f"/v1/goroutines/{spinners[0]}/resume")
+        trace = asker.receive().json
+        events = trace["traceEvents"]
+        runs = [e for e in events if e.get("cat") == "run"]
+        assert all(e["pid"] == 1 and e["ph"] == "X" and e["dur"] >= 0 for e in runs), runs[:3]
+        for processor in {e["tid"] for e in runs}:
+            times = sorted((e["ts"], e["dur"]) for e in runs if e["tid"] == processor)
+            assert all(a[0] + a[1] <= b[0] + 0.01 for a, b in zip(times, times[1:])), processor
+        assert {e["args"]["goroutine"] for e in runs} & set(sieves), "no sieve's first goroutine ran"
+        endings = {e["args"]["ended by"] for e in runs}
+        assert "chan receive" in endings and "end" in endings, endings
+        assert any(ending.startswith("slice over") for ending in endings), endings
+        starts = {e["id"] for e in events if e["ph"] == "s"}
+        ends = {e["id"] for e in events if e["ph"] == "f"}
+        assert ends and ends <= starts, "an arrow ends that did not begin"
+        holds = [e["ph"] for e in events if e.get("cat") == "hold" and e["tid"] == spinners[0]]
+        assert "b" in holds and all(a != b for a, b in zip(holds, holds[1:])), holds
+        assert any(e["name"] == "held" and e["tid"] == spinners[0] for e in events if e.get("cat") == "state")
+        client.want(400, "GET", "/debug/trace?records=63", code="bad-request")
+        client.want(400, "GET", "/debug/trace?seconds=3601", code="bad-request")
+
+
 def the_index_names_what_there_is():
     with Daemon() as daemon:
         text = daemon.client().want(200, "GET", "/debug/pprof/").text
@@ -229,5 +264,5 @@ def the_index_names_what_there_is():
 
 main([a_goroutine_profile_has_a_sample_each_with_labels, goroutines_are_chosen_and_unknown_parameters_ignored,
       tracebacks_read_as_gos, many_that_are_alike_are_counted_and_streamed,
-      a_cpu_profile_tells_goroutines_and_labels_apart,
+      a_cpu_profile_tells_goroutines_and_labels_apart, a_trace_shows_who_ran_where_and_why_not,
       a_flame_graph_is_well_formed_and_as_wide_as_what_it_shows, the_index_names_what_there_is])

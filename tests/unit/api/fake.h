@@ -35,6 +35,9 @@ unsigned fake_holds(uint64_t id);
 void fake_tell_stopped(uint64_t id);
 void fake_tell_withdrawn(uint64_t id);
 extern bool fake_cancelled_all;
+struct gr_trace_record;
+extern const struct gr_trace_record *fake_trace;
+extern size_t fake_trace_count;
 extern int64_t fake_spawn_result; /* 0: spawn really */
 extern char fake_spawn_args[256];
 extern struct gr_wait_info fake_wait; /* of every goroutine */
