@@ -74,6 +74,8 @@ static void copy_bytes(const struct gr_g *g, void *to, uint64_t from, size_t byt
 {
     uint64_t lo = (uint64_t)g->ctx_sched, hi = (uint64_t)g->foreign, end = from + bytes;
 
+    if (bytes == 0)
+        return; /* there may be no buffer */
     if (!block_of(g)) {
         gri_copy_stack_words(to, (const void *)from, bytes);
         return;

@@ -186,7 +186,7 @@ int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hol
 
 bool gr_hold_cancel(struct gr_hold *hold)
 {
-    if (atomic_load(&hold->state) != GR_HOLD_PENDING)
+    if (!hold->id || atomic_load(&hold->state) != GR_HOLD_PENDING)
         return false;
     struct fake_goroutine *g = &goroutines[hold->id - 1];
     if (g->pending != hold)
@@ -199,7 +199,7 @@ bool gr_hold_cancel(struct gr_hold *hold)
 
 int gr_hold_end(struct gr_hold *hold)
 {
-    if (atomic_load(&hold->state) != GR_HOLD_STOPPED)
+    if (!hold->id || atomic_load(&hold->state) != GR_HOLD_STOPPED)
         return -EINVAL;
     struct gr_info *info = &goroutines[hold->id - 1].info;
     atomic_store(&hold->state, GR_HOLD_RELEASED);
