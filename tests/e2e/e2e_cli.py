@@ -94,9 +94,9 @@ def a_selection_is_one_suspension():
 def hold_lasts_as_long_as_the_command():
     with hog() as (daemon, client, g, path):
         # The command itself sees that it is held; a short lease is renewed while it runs.
-        script = f"grasp_holds=$({Daemon.bin}/grasp ps --suspended -o ndjson | wc -l); sleep 1; " \
+        script = f"grasp_holds=$({Daemon.bin}/grasp ps --suspended -o ndjson | wc -l); sleep 3; " \
                  f"{Daemon.bin}/grasp ps --suspended -o ndjson | wc -l; exit $((grasp_holds + 40))"
-        out, err = grasp(daemon, "hold", g, "--lease", "300ms", "--", "sh", "-c", script, code=41)
+        out, err = grasp(daemon, "hold", g, "--lease", "2s", "--", "sh", "-c", script, code=41)
         assert out == "1\n", (out, err)
         assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
         grasp(daemon, "hold", g, "--", "/no/such/program", code=127)

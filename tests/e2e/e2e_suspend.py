@@ -78,10 +78,10 @@ def a_lease_releases_by_itself():
 
 def a_lease_can_be_prolonged():
     with hog() as (daemon, client, g, path):
-        s = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 300}).json["id"]
+        s = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 2000}).json["id"]
         left = client.want(200, "PATCH", f"/v1/suspensions/{s}", {"lease_ms": 60000}).json
         assert 59000 < left["remaining_ms"] <= 60000, left
-        standing_still(path, 0.6)
+        standing_still(path, 2.3)  # longer than the first lease
         client.want(204, "DELETE", f"/v1/suspensions/{s}")
         client.want(204, "DELETE", f"/v1/suspensions/{s}")
         counts(path)
