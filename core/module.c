@@ -260,6 +260,11 @@ static int load_beside(struct gri_module *module, struct gri_module *same, bool 
 {
     struct gri_module *twin = gri_module_find_build(module->info.build_id);
 
+    /* It may be on its way out, left by its last goroutine, and the reaper not awake yet. */
+    if (twin && !same) {
+        gri_module_reap();
+        twin = gri_module_find_build(module->info.build_id);
+    }
     if (same && strcmp(same->info.build_id, module->info.build_id) == 0)
         return 1;
     if (same && !replace)

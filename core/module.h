@@ -72,6 +72,8 @@ void gri_module_list_gone(struct gri_module *module);
 
 /* ---- module_leave.c -------------------------------------------------------------------------- */
 
+/* Unmaps now the replaced modules that have no goroutine any more. With gri_load_lock. */
+void gri_module_reap(void);
 /* The module was replaced and its `leaving` is set: unmaps it now or later. With gri_load_lock. */
 void gri_module_leave(void);
 /* A leaving module has no goroutines any more. From a system stack. */
