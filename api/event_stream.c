@@ -22,11 +22,11 @@
 
 #define SILENCE_NS   UINT64_C(15000000000)
 #define PIECE_EVENTS 256
-#define PIECE_TEXT   65536 /* of log lines and notes in one piece */
+#define PIECE_TEXT   API_EVENT_BYTES_MAX /* of log lines and notes in one piece */
 
 struct api_stream {
     struct api_call *call;
-    unsigned types;
+    unsigned types, rings;
     bool births, has_selector, waiting, counted, ended;
     struct api_selector selector;
     struct api_event_place place;
@@ -145,7 +145,7 @@ static void fill(struct api_stream *stream, struct api_event *events, char *text
 {
     struct api_call *call = stream->call;
     uint64_t lost;
-    size_t count = api_event_read(call->api, &stream->place, stream->births, events, PIECE_EVENTS,
+    size_t count = api_event_read(call->api, &stream->place, stream->rings, events, PIECE_EVENTS,
                                   text, PIECE_TEXT, &lost);
     for (size_t i = 0; i < count; i++)
         if (wanted(stream, &events[i]))
@@ -178,11 +178,6 @@ static void piece(struct api_job *job)
 /* ---- Waiting (loop)
  * ------------------------------------------------------------------------------ */
 
-static unsigned ring_of(const struct api_stream *stream)
-{
-    return stream->births ? API_RINGS : 1;
-}
-
 static void leave_waiters(struct api_stream *stream)
 {
     struct api_events *events = &stream->call->api->events;
@@ -192,8 +187,9 @@ static void leave_waiters(struct api_stream *stream)
     *stream->link = stream->next;
     if (stream->next)
         stream->next->link = stream->link;
-    for (unsigned i = 0; i < ring_of(stream); i++) /* relaxed: a late writer wakes us in vain */
-        atomic_fetch_sub_explicit(&events->waiting[i], 1, memory_order_relaxed);
+    for (unsigned i = 0; i < API_RINGS; i++)
+        if (stream->rings >> i & 1) /* relaxed: a late writer wakes us in vain */
+            atomic_fetch_sub_explicit(&events->waiting[i], 1, memory_order_relaxed);
     api_timer_clear(stream->call->api, &stream->silence);
 }
 
@@ -248,10 +244,10 @@ static void wait(struct api_stream *stream)
     if (stream->next)
         stream->next->link = &stream->next;
     events->waiters = stream;
-    for (unsigned i = 0; i < ring_of(stream); i++)
-        /* seq_cst, then the look; pairs with the fence in wake. */
-        atomic_fetch_add_explicit(&events->waiting[i], 1, memory_order_seq_cst);
-    if (!api_event_ready(api, &stream->place, stream->births))
+    for (unsigned i = 0; i < API_RINGS; i++)
+        if (stream->rings >> i & 1) /* seq_cst, then the look; pairs with the fence in wake. */
+            atomic_fetch_add_explicit(&events->waiting[i], 1, memory_order_seq_cst);
+    if (!api_event_ready(api, &stream->place, stream->rings))
         return;
     leave_waiters(stream);
     make_piece(stream);
@@ -276,7 +272,7 @@ void api_streams_wake(struct api_task *task)
     atomic_store_explicit(&events->posted, 0, memory_order_seq_cst);
     for (struct api_stream *stream = events->waiters, *next; stream; stream = next) {
         next = stream->next;
-        if (!api_event_ready(api, &stream->place, stream->births))
+        if (!api_event_ready(api, &stream->place, stream->rings))
             continue;
         leave_waiters(stream);
         make_piece(stream);
@@ -289,7 +285,7 @@ static void pulled(struct api_call *call)
     struct api_stream *stream = call->state;
     api_buf_clear(&call->reply.body);
     call->abandon = abandoned;
-    if (api_event_ready(call->api, &stream->place, stream->births))
+    if (api_event_ready(call->api, &stream->place, stream->rings))
         make_piece(stream);
     else
         wait(stream);
@@ -332,6 +328,7 @@ static bool read_types(struct api_call *call, struct api_stream *stream)
         text += size + (text[size] == ',');
     }
     stream->births = (stream->types & API_EVENT_BIRTHS) != 0;
+    stream->rings = api_event_rings(stream->types);
     if (stream->types)
         return true;
     api_problem(call, 400, API_CODE_BAD_REQUEST, "parameter types is empty");
@@ -358,8 +355,7 @@ static bool admit(struct api_call *call, struct api_stream *stream)
                     "%d event streams are open already; end one of them", API_EVENT_STREAMS_MAX);
         return false;
     }
-    if (api_deadlock_watch_start(call->api) ||
-        (stream->births && api_births_follow(call->api))) {
+    if (api_deadlock_watch_start(call->api) || (stream->births && api_births_follow(call->api))) {
         api_problem_no_memory(call);
         return false;
     }
@@ -377,7 +373,7 @@ static const char *go_on_from(struct api_call *call, struct api_stream *stream, 
     if (strncmp(last, instance, size) || last[size] != '-' ||
         !api_parse_uint(last + size + 1, 0, UINT64_MAX, &seq))
         return "another-instance";
-    return api_event_place_find(call->api, seq, stream->births, &stream->place) ? NULL : "too-old";
+    return api_event_place_find(call->api, seq, stream->rings, &stream->place) ? NULL : "too-old";
 }
 
 static void begin(struct api_call *call, struct api_stream *stream)

@@ -22,9 +22,20 @@ const char *api_event_name(enum api_event_type type)
     return names[type];
 }
 
-static bool is_birth(enum api_event_type type)
+static enum api_ring ring_of(enum api_event_type type)
 {
-    return API_EVENT_BIRTHS >> type & 1;
+    return API_EVENT_BIRTHS >> type & 1 ? API_RING_BIRTHS
+           : type == API_EVENT_LOG      ? API_RING_LINES
+                                        : API_RING_QUIET;
+}
+
+unsigned api_event_rings(unsigned types)
+{
+    unsigned rings = 0;
+    for (unsigned type = 0; type < API_EVENT_TYPES; type++)
+        if (types >> type & 1)
+            rings |= 1u << ring_of((enum api_event_type)type);
+    return rings;
 }
 
 /* ---- Writing (any thread)
@@ -36,22 +47,21 @@ static void evict(struct api_event_ring *ring)
     ring->evicted = ring->records[ring->first++ % ring->capacity].seq;
 }
 
-/* lock held. Bytes into the ring of text, whose oldest bytes go, and with them their records (I4). */
-static void put_text(struct api_events *events, const char *text, size_t bytes)
+/* lock held. Bytes into the ring's text, whose oldest bytes go, and with them their records (I4). */
+static void put_text(struct api_event_ring *ring, const char *text, size_t bytes)
 {
-    size_t place = events->text_written % API_EVENT_TEXT_BYTES;
+    size_t place = ring->text_written % API_EVENT_TEXT_BYTES;
     size_t first = bytes < API_EVENT_TEXT_BYTES - place ? bytes : API_EVENT_TEXT_BYTES - place;
-    struct api_event_ring *ring = &events->quiet; /* births have no text */
-    memcpy(events->text + place, text, first);
-    memcpy(events->text, text + first, bytes - first);
-    events->text_written += bytes;
+    memcpy(ring->text + place, text, first);
+    memcpy(ring->text, text + first, bytes - first);
+    ring->text_written += bytes;
     while (ring->records[ring->first % ring->capacity].text_at + API_EVENT_TEXT_BYTES <
-           events->text_written)
+           ring->text_written)
         evict(ring); /* ends at the newest, whose text is whole */
 }
 
 /* Streams that wait are woken, once for all that is written until they have looked. */
-static void wake(struct api_events *events, unsigned ring)
+static void wake(struct api_events *events, enum api_ring ring)
 {
     struct api_host *host = &api_of(events)->host;
     /* seq_cst, after the lock's release of the record; pairs with stream_wait: it sees the record,
@@ -67,9 +77,11 @@ static void wake(struct api_events *events, unsigned ring)
 void api_event_add(struct api *api, const struct api_event *event, const char *text, size_t bytes)
 {
     struct api_events *events = &api->events;
-    bool birth = is_birth(event->type);
-    struct api_event_ring *ring = birth ? &events->births : &events->quiet;
+    enum api_ring index = ring_of(event->type);
+    struct api_event_ring *ring = &events->ring[index];
     uint64_t now = api_realtime_ns();
+    if (bytes > API_EVENT_BYTES_MAX)
+        bytes = 0;
     pthread_mutex_lock(&events->lock);
     if (ring->records) {
         if (ring->next - ring->first == ring->capacity)
@@ -78,16 +90,16 @@ void api_event_add(struct api *api, const struct api_event *event, const char *t
         *record = *event;
         record->realtime_ns = now;
         record->text_bytes = (uint32_t)bytes;
-        record->text_at = events->text_written; /* also without text: it ages with the others */
+        record->text_at = ring->text_written; /* also without text: it ages with the others */
         if (bytes)
-            put_text(events, text, bytes);
+            put_text(ring, text, bytes);
         /* Relaxed: the lock orders writers. */
         record->seq = atomic_load_explicit(&events->seq, memory_order_relaxed) + 1;
         /* release; pairs with api_event_seq: what the event is about was changed before (I2). */
         atomic_store_explicit(&events->seq, record->seq, memory_order_release);
     }
     pthread_mutex_unlock(&events->lock);
-    wake(events, birth ? API_RING_BIRTHS : API_RING_QUIET);
+    wake(events, index);
 }
 
 uint64_t api_event_seq(struct api *api)
@@ -178,8 +190,8 @@ static void births_stop(struct api_timer *timer)
 static void births_start(struct api_events *events, struct api_event *records)
 {
     pthread_mutex_lock(&events->lock);
-    events->births.records = records;
-    events->births.capacity = API_BIRTHS_KEPT;
+    events->ring[API_RING_BIRTHS].records = records;
+    events->ring[API_RING_BIRTHS].capacity = API_BIRTHS_KEPT;
     pthread_mutex_unlock(&events->lock);
     /* seq_cst; pairs with the load in on_event (I3). */
     atomic_store_explicit(&events->recording, 1, memory_order_seq_cst);
@@ -194,7 +206,7 @@ static void births_start(struct api_events *events, struct api_event *records)
 int api_births_follow(struct api *api)
 {
     struct api_events *events = &api->events;
-    struct api_event *records = events->births.records;
+    struct api_event *records = events->ring[API_RING_BIRTHS].records;
     if (events->birth_streams++)
         return 0;
     api_timer_clear(api, &events->linger);
@@ -242,16 +254,19 @@ static uint64_t place_behind(const struct api_event_ring *ring, uint64_t seq)
     return low;
 }
 
-bool api_event_place_find(struct api *api, uint64_t seq, bool births, struct api_event_place *place)
+bool api_event_place_find(struct api *api, uint64_t seq, unsigned rings,
+                          struct api_event_place *place)
 {
     struct api_events *events = &api->events;
     pthread_mutex_lock(&events->lock);
-    bool found = seq <= atomic_load_explicit(&events->seq, memory_order_relaxed) &&
-                 seq >= events->quiet.evicted;
-    if (births)
-        found = found && seq >= events->births_from && seq >= events->births.evicted;
-    place->at[API_RING_QUIET] = place_behind(&events->quiet, seq);
-    place->at[API_RING_BIRTHS] = births ? place_behind(&events->births, seq) : 0;
+    bool found = seq <= atomic_load_explicit(&events->seq, memory_order_relaxed);
+    if (rings >> API_RING_BIRTHS & 1)
+        found = found && seq >= events->births_from;
+    for (unsigned i = 0; i < API_RINGS; i++) {
+        bool followed = rings >> i & 1;
+        found = found && (!followed || seq >= events->ring[i].evicted);
+        place->at[i] = followed ? place_behind(&events->ring[i], seq) : 0;
+    }
     pthread_mutex_unlock(&events->lock);
     return found;
 }
@@ -260,8 +275,8 @@ uint64_t api_event_place_end(struct api *api, struct api_event_place *place)
 {
     struct api_events *events = &api->events;
     pthread_mutex_lock(&events->lock);
-    place->at[API_RING_QUIET] = events->quiet.next;
-    place->at[API_RING_BIRTHS] = events->births.next;
+    for (unsigned i = 0; i < API_RINGS; i++)
+        place->at[i] = events->ring[i].next;
     uint64_t seq = atomic_load_explicit(&events->seq, memory_order_relaxed);
     pthread_mutex_unlock(&events->lock);
     return seq;
@@ -269,67 +284,74 @@ uint64_t api_event_place_end(struct api *api, struct api_event_place *place)
 
 /* lock held. How many records the rings ran over that the reader had not read. */
 static uint64_t count_lost(const struct api_events *events, const struct api_event_place *place,
-                           bool births)
+                           unsigned rings)
 {
-    const struct api_event_ring *rings[API_RINGS] = {&events->quiet, &events->births};
     uint64_t lost = 0;
-    for (unsigned i = 0; i < (births ? API_RINGS : 1); i++)
-        if (place->at[i] < rings[i]->first)
-            lost += rings[i]->first - place->at[i];
+    for (unsigned i = 0; i < API_RINGS; i++)
+        if (rings >> i & 1 && place->at[i] < events->ring[i].first)
+            lost += events->ring[i].first - place->at[i];
     return lost;
 }
 
-/* lock held. The ring whose next record has the lowest number, NULL: nothing is left. */
-static const struct api_event_ring *next_ring(const struct api_events *events,
-                                              const struct api_event_place *place, bool births)
+/* lock held. The ring whose next record has the lowest number; API_RINGS: nothing is left. */
+static unsigned next_ring(const struct api_events *events, const struct api_event_place *place,
+                          unsigned rings)
 {
-    bool quiet = place->at[API_RING_QUIET] < events->quiet.next;
-    bool birth = births && place->at[API_RING_BIRTHS] < events->births.next;
-    if (quiet && birth)
-        quiet = record_at(&events->quiet, place->at[API_RING_QUIET])->seq <
-                record_at(&events->births, place->at[API_RING_BIRTHS])->seq;
-    return quiet ? &events->quiet : birth ? &events->births : NULL;
+    unsigned found = API_RINGS;
+    uint64_t lowest = UINT64_MAX;
+    for (unsigned i = 0; i < API_RINGS; i++) {
+        const struct api_event_ring *ring = &events->ring[i];
+        if (!(rings >> i & 1) || place->at[i] >= ring->next)
+            continue;
+        uint64_t seq = record_at(ring, place->at[i])->seq;
+        if (seq < lowest) {
+            lowest = seq;
+            found = i;
+        }
+    }
+    return found;
 }
 
-static void copy_text(const struct api_events *events, const struct api_event *record, char *out)
+static void copy_text(const struct api_event_ring *ring, const struct api_event *record, char *out)
 {
     size_t place = record->text_at % API_EVENT_TEXT_BYTES, bytes = record->text_bytes;
     size_t first = bytes < API_EVENT_TEXT_BYTES - place ? bytes : API_EVENT_TEXT_BYTES - place;
-    memcpy(out, events->text + place, first);
-    memcpy(out + first, events->text, bytes - first);
+    if (!bytes)
+        return;
+    memcpy(out, ring->text + place, first);
+    memcpy(out + first, ring->text, bytes - first);
 }
 
-size_t api_event_read(struct api *api, struct api_event_place *place, bool births,
+size_t api_event_read(struct api *api, struct api_event_place *place, unsigned rings,
                       struct api_event *out, size_t max, char *text, size_t text_room,
                       uint64_t *lost)
 {
     struct api_events *events = &api->events;
     size_t count = 0, used = 0;
     pthread_mutex_lock(&events->lock);
-    *lost = count_lost(events, place, births);
+    *lost = count_lost(events, place, rings);
     while (count < max && !*lost) {
-        const struct api_event_ring *ring = next_ring(events, place, births);
-        if (!ring)
+        unsigned i = next_ring(events, place, rings);
+        if (i == API_RINGS)
             break;
-        uint64_t *at = &place->at[ring == &events->quiet ? API_RING_QUIET : API_RING_BIRTHS];
-        const struct api_event *record = record_at(ring, *at);
+        const struct api_event *record = record_at(&events->ring[i], place->at[i]);
         if (record->text_bytes > text_room - used)
             break;
-        copy_text(events, record, text + used);
+        copy_text(&events->ring[i], record, text + used);
         out[count] = *record;
         out[count++].text_at = used;
         used += record->text_bytes;
-        ++*at;
+        place->at[i]++;
     }
     pthread_mutex_unlock(&events->lock);
     return count;
 }
 
-bool api_event_ready(struct api *api, const struct api_event_place *place, bool births)
+bool api_event_ready(struct api *api, const struct api_event_place *place, unsigned rings)
 {
     struct api_events *events = &api->events;
     pthread_mutex_lock(&events->lock);
-    bool ready = next_ring(events, place, births) != NULL;
+    bool ready = next_ring(events, place, rings) != API_RINGS;
     pthread_mutex_unlock(&events->lock);
     return ready;
 }
@@ -337,16 +359,27 @@ bool api_event_ready(struct api *api, const struct api_event_place *place, bool 
 /* ---- Life
  * ---------------------------------------------------------------------------------------- */
 
+static void free_rings(struct api_events *events)
+{
+    for (unsigned i = 0; i < API_RINGS; i++) {
+        free(events->ring[i].records);
+        free(events->ring[i].text);
+    }
+}
+
 int api_events_init(struct api *api)
 {
+    static const uint64_t kept[] = {API_EVENTS_KEPT, API_LINES_KEPT};
     struct api_events *events = &api->events;
-    events->quiet.records = calloc(API_EVENTS_KEPT, sizeof *events->quiet.records);
-    events->quiet.capacity = API_EVENTS_KEPT;
-    events->text = malloc(API_EVENT_TEXT_BYTES);
-    if (!events->quiet.records || !events->text) {
-        free(events->quiet.records);
-        free(events->text);
-        return -ENOMEM;
+    for (unsigned i = 0; i < API_RING_BIRTHS; i++) { /* that of births is made when asked for */
+        struct api_event_ring *ring = &events->ring[i];
+        ring->capacity = kept[i];
+        ring->records = calloc(ring->capacity, sizeof *ring->records);
+        ring->text = malloc(API_EVENT_TEXT_BYTES);
+        if (!ring->records || !ring->text) {
+            free_rings(events);
+            return -ENOMEM;
+        }
     }
     pthread_mutex_init(&events->lock, NULL);
     events->births_from = UINT64_MAX;
@@ -361,8 +394,6 @@ void api_events_fini(struct api *api)
     struct api_events *events = &api->events;
     gr_on_event(NULL, NULL);
     gr_tell_births(false);
-    free(events->quiet.records);
-    free(events->births.records);
-    free(events->text);
+    free_rings(events);
     pthread_mutex_destroy(&events->lock);
 }

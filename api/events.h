@@ -2,10 +2,10 @@
  * events.h: what happened, in order, for whoever wants to follow it.
  *
  * Every event gets the next number of one sequence and a record of fixed size in a ring; text that
- * belongs to it goes to a ring of bytes. There are two rings of records: births and ends of
- * goroutines may come by the million, and must not push out what people follow (suspensions, leases,
- * modules, log lines). They are recorded only while somebody follows them, and for some time after,
- * so that whoever reconnects finds them. A stream (event_stream.c) has a place in each ring and
+ * belongs to it goes to a ring of bytes. There are three rings: log lines, and births and ends of
+ * goroutines, may come by the million, and must not push out what is rare (suspensions, leases,
+ * modules). Births are recorded only while somebody follows them, and for some time after,
+ * so that whoever reconnects finds them. A stream (event_stream.c) has a place in each ring that it follows and
  * reads on when it can; the rings know no readers, so that a slow one costs nobody anything: the
  * ring runs over it, and it learns how many it lost.
  *
@@ -38,8 +38,10 @@
 #include "timers.h"
 
 #define API_EVENTS_KEPT      16384
-#define API_BIRTHS_KEPT      65536 /* births and ends */
-#define API_EVENT_TEXT_BYTES (1024 * 1024)
+#define API_BIRTHS_KEPT      65536         /* births and ends */
+#define API_LINES_KEPT       16384         /* log lines */
+#define API_EVENT_BYTES_MAX  65536         /* of text of one event */
+#define API_EVENT_TEXT_BYTES (1024 * 1024) /* of all log lines, and as much of other text */
 
 enum api_event_type {
     API_EVENT_SUSPENDED,
@@ -69,19 +71,21 @@ struct api_event_ring {
     struct api_event *records;
     uint64_t capacity, first, next; /* places, counted from the beginning of time */
     uint64_t evicted;               /* the number of the last record that was run over */
+    char *text;                     /* API_EVENT_TEXT_BYTES; NULL: its events have none */
+    uint64_t text_written;
 };
+
+enum api_ring { API_RING_QUIET, API_RING_LINES, API_RING_BIRTHS, API_RINGS };
 
 struct api_stream;
 
 struct api_events {
-    pthread_mutex_t lock; /* guards everything up to `text` */
-    struct api_event_ring quiet, births;
-    uint64_t births_from; /* I3; UINT64_MAX: they are not recorded */
-    uint64_t text_written;
-    char *text;
+    pthread_mutex_t lock; /* guards the next two */
+    struct api_event_ring ring[API_RINGS];
+    uint64_t births_from;  /* I3; UINT64_MAX: they are not recorded */
     _Atomic(uint64_t) seq; /* written under the lock, read anywhere */
     /* Streams that wait for a record, by ring; written by the loop, read by any thread. */
-    _Atomic(uint32_t) waiting[2];
+    _Atomic(uint32_t) waiting[API_RINGS];
     _Atomic(uint32_t) recording; /* births; written by the loop */
     _Atomic(uint32_t) posted;
     struct api_task task;
@@ -98,7 +102,8 @@ int api_events_init(struct api *api);
 void api_events_fini(struct api *api);
 const char *api_event_name(enum api_event_type type);
 
-/* Any thread. Numbers and records an event; `text` may be NULL. Allocates nothing. */
+/* Any thread. Numbers and records an event; `text` may be NULL, and is left out if it is
+ * over API_EVENT_BYTES_MAX. Allocates nothing. */
 void api_event_add(struct api *api, const struct api_event *event, const char *text, size_t bytes);
 /* The last number. Any thread. */
 uint64_t api_event_seq(struct api *api);
@@ -114,7 +119,8 @@ void api_event_module(struct api *api, const char *name, const char *what);
 /* ---- For streams (event_stream.c)
  * ---------------------------------------------------------------- */
 
-enum { API_RING_QUIET, API_RING_BIRTHS, API_RINGS };
+/* Bit i: some of these types are in ring i. */
+unsigned api_event_rings(unsigned types);
 
 /* Loop. Births are recorded from now on; -ENOMEM. Each call needs one of the other. */
 int api_births_follow(struct api *api);
@@ -125,7 +131,7 @@ struct api_event_place {
     uint64_t at[API_RINGS];
 };
 /* The place behind number `seq`. False: what came after it is not all there any more. */
-bool api_event_place_find(struct api *api, uint64_t seq, bool births,
+bool api_event_place_find(struct api *api, uint64_t seq, unsigned rings,
                           struct api_event_place *place);
 /* The end: what comes next. Returns the last number. */
 uint64_t api_event_place_end(struct api *api, struct api_event_place *place);
@@ -134,10 +140,10 @@ uint64_t api_event_place_end(struct api *api, struct api_event_place *place);
  * then an offset in it), and moves the place. *lost: how many were run over before they could be
  * read; then nothing is copied.
  */
-size_t api_event_read(struct api *api, struct api_event_place *place, bool births,
+size_t api_event_read(struct api *api, struct api_event_place *place, unsigned rings,
                       struct api_event *out, size_t max, char *text, size_t text_room,
                       uint64_t *lost);
 /* Whether there is something behind the place. Any thread. */
-bool api_event_ready(struct api *api, const struct api_event_place *place, bool births);
+bool api_event_ready(struct api *api, const struct api_event_place *place, unsigned rings);
 
 #endif

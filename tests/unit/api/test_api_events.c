@@ -161,7 +161,7 @@ static void what_is_not_there_any_more_is_a_reset(void **state)
 {
     char id[64];
     uint64_t g = fake_goroutine(GR_RUNNING);
-    for (int i = 0; i < API_EVENTS_KEPT + 2; i++)
+    for (int i = 0; i < API_LINES_KEPT + 2; i++)
         fake_log(g, "line");
     id_of(id, sizeof id, 1);
     struct fake_call *fake = follow("/v1/events", id);
@@ -178,7 +178,7 @@ static void what_is_not_there_any_more_is_a_reset(void **state)
     id_of(id, sizeof id, 3);
     fake = follow("/v1/events", id);
     assert_int_equal(count(fake->body, "event: reset\n"), 0);
-    assert_int_equal(count(fake->body, "event: log\n"), API_EVENTS_KEPT);
+    assert_int_equal(count(fake->body, "event: log\n"), API_LINES_KEPT);
     leave(fake);
     static const char *const strange[] = {"", "x", "00000000000000000000000000000000-1",
                                           "99999999999999999999999999999999-"};
@@ -218,7 +218,7 @@ static void a_slow_reader_is_told_how_much_it_lost_and_dropped(void **state)
     struct fake_call *slow = follow("/v1/events", NULL);
     assert_true(slow->pull_due);
     fake_slow = false;
-    for (int i = 0; i < API_EVENTS_KEPT + 7; i++) {
+    for (int i = 0; i < API_LINES_KEPT + 7; i++) {
         fake_log(g, "line");
         if (i % 1000 == 0)
             fake_run(); /* the quick one keeps up */
@@ -229,10 +229,27 @@ static void a_slow_reader_is_told_how_much_it_lost_and_dropped(void **state)
     assert_int_equal(count(slow->body, "event: lost\n"), 1);
     assert_non_null(strstr(slow->body, "\"lost\":7}"));
     fake_finish(slow, true);
-    fake_ask("DELETE", "/v1/goroutines/1", NULL, NULL);
     assert_false(quick->replied);
     assert_int_equal(count(quick->body, "event: "), 0);
     leave(quick);
+}
+
+static void a_flood_of_log_lines_costs_those_nothing_who_do_not_follow_them(void **state)
+{
+    uint64_t g = fake_goroutine(GR_WAITING);
+    fake_slow = true;
+    struct fake_call *slow = follow("/v1/events?types=suspended,resumed", NULL);
+    fake_ask("POST", "/v1/goroutines/1/suspend", NULL, NULL);
+    for (int i = 0; i < 2 * API_LINES_KEPT; i++)
+        fake_log(g, "line");
+    fake_ask("POST", "/v1/goroutines/1/resume", NULL, NULL);
+    fake_slow = false;
+    fake_pull(slow);
+    fake_run();
+    assert_int_equal(count(slow->body, "event: lost\n"), 0);
+    assert_int_equal(count(slow->body, "event: suspended\n"), 1);
+    assert_int_equal(count(slow->body, "event: resumed\n"), 1);
+    leave(slow);
 }
 
 static void long_texts_push_out_what_they_run_over(void **state)
@@ -332,6 +349,7 @@ int main(void)
         TEST(what_is_not_there_any_more_is_a_reset),
         TEST(a_list_from_before_births_were_recorded_is_a_reset),
         TEST(a_slow_reader_is_told_how_much_it_lost_and_dropped),
+        TEST(a_flood_of_log_lines_costs_those_nothing_who_do_not_follow_them),
         TEST(long_texts_push_out_what_they_run_over),
         TEST(selectors_keep_events_of_other_goroutines_out),
         TEST(silence_is_broken_every_15_seconds),
