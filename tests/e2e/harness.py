@@ -118,7 +118,7 @@ class Client:
 class Daemon:
     """A graspd of its own in a directory of its own."""
 
-    bin = modules = None
+    bin = modules = own_modules = None
     sanitizer = ""  # which one graspd was built with
     calls_only = False  # every hog calls functions: no signal stops anybody
 
@@ -155,6 +155,10 @@ class Daemon:
         self.clients.append(client)
         return client
 
+    @staticmethod
+    def instance(client):
+        return client.ask("GET", "/healthz").headers["Grasp-Instance"]
+
     def path(self, name):
         return os.path.join(self.dir, name)
 
@@ -180,6 +184,51 @@ class Daemon:
         self.process.stdout.close()
         shutil.rmtree(self.dir)
         assert not found or failure[0], f"a sanitizer reported: {found}"
+
+
+class Stream:
+    """The stream of events on a connection of its own, read as far as a case asks for."""
+
+    def __init__(self, daemon, query="", last=None):
+        self.connection = UnixConnection(daemon.socket)
+        self.types, self.seqs, self.events, self.last_id, self.last_seq = [], [], [], None, 0
+        self.connection.request("GET", "/v1/events" + query, headers={"Last-Event-ID": last} if last else {})
+        self.response = self.connection.getresponse()
+        assert self.response.status == 200, (self.response.status, self.response.read())
+        daemon.clients.append(self)
+
+    def next(self):
+        """The next event's type and data; EOFError when the daemon has ended the stream."""
+        kind = data = None
+        while True:
+            line = self.response.readline().decode()
+            if not line:
+                raise EOFError
+            name, _, value = line.rstrip("\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "id":
+                self.last_id = value
+            elif name == "data":
+                data = json.loads(value)
+            elif not line.rstrip("\n") and kind:
+                break
+        assert data["type"] == kind and self.last_id.endswith(f"-{data['seq']}"), (kind, data)
+        self.last_seq = data["seq"]
+        self.types.append(kind)
+        self.seqs.append(data["seq"])
+        self.events.append(data)
+        return kind, data
+
+    def wait(self, kind):
+        while True:
+            found, data = self.next()
+            if found == kind:
+                return data
+
+    def close(self):
+        self.response.close()
+        self.connection.close()
 
 
 NOT_UNDER = {}
@@ -252,11 +301,13 @@ def main(cases):
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", required=True)
     parser.add_argument("--modules", required=True)
+    parser.add_argument("--own-modules", help="modules of the tests")
     parser.add_argument("--sanitizer", default="", help="which one graspd was built with")
     parser.add_argument("--run", default="", help="what runs programs of another architecture: an emulator")
     parser.add_argument("only", nargs="*", help="names of cases")
     options = parser.parse_args()
     Daemon.bin, Daemon.modules, Daemon.sanitizer = options.bin, options.modules, options.sanitizer
+    Daemon.own_modules = options.own_modules
     Daemon.calls_only = options.sanitizer == "thread"
     cases = [case for case in cases if options.sanitizer not in NOT_UNDER.get(case, ())]
     if options.run:
