@@ -5,6 +5,8 @@
  * slices; who woke whom is an arrow between two of them. "goroutines" has a track for each goroutine: what it did while it
  * did not run (runnable, waiting for what, held, in a system call). "holds" has who was held from when to when.
  *
+ * Who ran already when it began, and who ran throughout and left no record at all, is shown from the beginning on.
+ *
  * The runtime's rings are read when the time is over, sorted, and turned into JSON in pieces; the records are kept
  * meanwhile, so that memory is bounded by the rings.
  */
@@ -26,7 +28,7 @@
 struct trace {
     struct api_call *call;
     struct api_timer timer;
-    uint64_t end_ns;
+    uint64_t began_ns, end_ns, last_ns;
     struct api_trace_json json;
     struct gr_trace_record *record;
     size_t count, capacity, at;
@@ -60,6 +62,58 @@ static int by_time(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static bool ends_a_run(enum gr_trace_kind kind)
+{
+    return kind == GR_TRACE_BLOCK || kind == GR_TRACE_YIELD || kind == GR_TRACE_SLICE ||
+           kind == GR_TRACE_STOP || kind == GR_TRACE_SYSCALL || kind == GR_TRACE_END;
+}
+
+static void began_before(struct trace *t, uint64_t id, int thread, int p)
+{
+    keep(t, &(struct gr_trace_record){
+                .at_ns = t->began_ns, .id = id, .kind = GR_TRACE_RUN, .thread = thread, .p = p});
+}
+
+/* Those who run now on a thread without a record have run all the time. */
+static void add_undisturbed(struct trace *t, const bool *seen)
+{
+    struct gr_stats stats;
+    struct gr_info info;
+    uint64_t ids[256], after = 0;
+    size_t count;
+    gr_stats(&stats);
+    uint64_t left = stats.by_state[GR_RUNNING];
+    /* Ends: `after` goes up. */
+    while (left && (count = gr_list(GR_LIST_LIVE, after, ids, 256))) {
+        for (size_t i = 0; i < count && left; i++) {
+            if (gr_info(ids[i], &info) || info.state != GR_RUNNING)
+                continue;
+            left--;
+            if (info.m >= 0 && info.m < GR_TRACE_THREADS_MAX && !seen[info.m])
+                began_before(t, info.id, info.m, info.p);
+        }
+        after = ids[count - 1];
+    }
+}
+
+/* Records for the runs that began before the trace did. The records are sorted, and again afterwards. */
+static void add_begun_before(struct trace *t)
+{
+    bool seen[GR_TRACE_THREADS_MAX] = {false};
+    size_t count = t->count;
+    for (size_t i = 0; i < count; i++) {
+        struct gr_trace_record first = t->record[i];
+        if (first.thread < 0 || first.thread >= GR_TRACE_THREADS_MAX || seen[first.thread])
+            continue;
+        seen[first.thread] = true;
+        if (ends_a_run(first.kind))
+            began_before(t, first.id, first.thread, first.p);
+    }
+    add_undisturbed(t, seen);
+    if (t->count > count)
+        qsort(t->record, t->count, sizeof *t->record, by_time);
+}
+
 /* Pool. */
 static void piece(struct api_call *call)
 {
@@ -69,7 +123,7 @@ static void piece(struct api_call *call)
         api_trace_json_add(&t->json, &t->record[t->at++], out);
     call->reply.more = t->at < t->count && !out->failed;
     if (!call->reply.more && !out->failed)
-        api_trace_json_end(&t->json, out);
+        api_trace_json_end(&t->json, t->last_ns, out);
 }
 
 /* Pool. */
@@ -77,22 +131,27 @@ static void collect(struct api_call *call)
 {
     struct trace *t = call->state;
     gr_trace_stop();
+    t->last_ns = gr_now_ns();
     uint64_t lost = gr_trace_each(keep, t);
     gr_trace_free();
     t->started = false;
+    if (t->count)
+        qsort(t->record, t->count, sizeof *t->record, by_time);
+    if (lost && t->count)
+        t->began_ns = t->record[0].at_ns; /* what came before is not known any more */
+    else
+        add_begun_before(t);
     if (t->failed) {
         api_problem_no_memory(call);
         return;
     }
-    if (t->count)
-        qsort(t->record, t->count, sizeof *t->record, by_time);
     call->reply.status = 200;
     call->reply.content_type = API_TYPE_JSON;
     call->reply.streaming = true;
     call->piece = piece;
     api_buf_str(&call->reply.headers,
                 "Content-Disposition: attachment; filename=\"trace.json\"\r\n");
-    api_trace_json_begin(&t->json, t->count ? t->record[0].at_ns : 0, lost, &call->reply.body);
+    api_trace_json_begin(&t->json, t->began_ns, lost, &call->reply.body);
     piece(call);
 }
 
@@ -154,7 +213,8 @@ void api_handle_debug_trace(struct api_call *call)
     t->call = call;
     t->timer.fire = fire;
     t->started = true;
-    t->end_ns = gr_now_ns() + (seconds ? seconds : 1) * UINT64_C(1000000000);
+    t->began_ns = gr_now_ns();
+    t->end_ns = t->began_ns + (seconds ? seconds : 1) * UINT64_C(1000000000);
     call->state = t;
     call->cleanup = clean_up;
     call->abandon = abandoned;

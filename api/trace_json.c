@@ -339,8 +339,10 @@ void api_trace_json_begin(struct api_trace_json *json, uint64_t begin_ns, uint64
     }
 }
 
-void api_trace_json_end(struct api_trace_json *json, struct api_buf *out)
+void api_trace_json_end(struct api_trace_json *json, uint64_t end_ns, struct api_buf *out)
 {
+    if (end_ns > json->last_ns)
+        json->last_ns = end_ns;
     for (size_t i = 0; i < json->run_count; i++)
         end_run(json, &json->run[i], json->last_ns, NULL, out);
     for (size_t i = 0; i < json->slots; i++)

@@ -1,7 +1,7 @@
 /*
  * trace_json.h: from the scheduler's records, in order of time, to Chrome's trace events.
  *
- * A slice is written when it ends. What begins before the trace does is left out, what is not over at its end is cut there.
+ * A slice is written when it ends. What is not over at the end of the trace is cut there.
  */
 #ifndef API_TRACE_JSON_H
 #define API_TRACE_JSON_H
@@ -33,7 +33,7 @@ void api_trace_json_begin(struct api_trace_json *json, uint64_t begin_ns, uint64
 void api_trace_json_add(struct api_trace_json *json, const struct gr_trace_record *record,
                         struct api_buf *out);
 /* Ends what is not over, and the document. out fails if memory ran out on the way. */
-void api_trace_json_end(struct api_trace_json *json, struct api_buf *out);
+void api_trace_json_end(struct api_trace_json *json, uint64_t end_ns, struct api_buf *out);
 void api_trace_json_free(struct api_trace_json *json);
 
 #endif

@@ -171,31 +171,34 @@ export function Goroutines() {
     holdGroup(selection, lease * 1000);
   };
 
+  const onKey = useRef(null);
+  const move = (by) => {
+    if (!rows.length) return;
+    const i = rows.findIndex((g) => g.id === active);
+    setActive(rows[Math.max(0, Math.min(rows.length - 1, i < 0 ? 0 : i + by))].id);
+  };
+  onKey.current = (event) => {
+    if (event.target.matches("input:not([type=checkbox]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = Math.max(1, Math.floor((document.getElementById("goroutine-rows")?.clientHeight ?? 280) / ROW_PX) - 1);
+    const actions = {
+      ArrowDown: () => move(1), j: () => move(1), ArrowUp: () => move(-1), k: () => move(-1),
+      PageDown: () => move(page), PageUp: () => move(-page), Home: () => move(-rows.length), End: () => move(rows.length),
+      Enter: () => active && (location.hash = `#/goroutines/${active}`),
+      s: () => active && suspendOne(active), r: () => active && resumeOne(active),
+      x: () => active && toggle(active), " ": () => active && toggle(active),
+      h: hold,
+    };
+    const action = actions[event.key];
+    if (!action || (event.key === "Enter" && event.target.matches("a, button"))) return;
+    event.preventDefault();
+    action();
+  };
+  // One listener that calls the newest: a key that comes right after another must not meet the state from before it.
   useEffect(() => {
-    const move = (by) => {
-      if (!rows.length) return;
-      const i = rows.findIndex((g) => g.id === active);
-      setActive(rows[Math.max(0, Math.min(rows.length - 1, i < 0 ? 0 : i + by))].id);
-    };
-    const onKey = (event) => {
-      if (event.target.matches("input:not([type=checkbox]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-      const page = Math.max(1, Math.floor((document.getElementById("goroutine-rows")?.clientHeight ?? 280) / ROW_PX) - 1);
-      const actions = {
-        ArrowDown: () => move(1), j: () => move(1), ArrowUp: () => move(-1), k: () => move(-1),
-        PageDown: () => move(page), PageUp: () => move(-page), Home: () => move(-rows.length), End: () => move(rows.length),
-        Enter: () => active && (location.hash = `#/goroutines/${active}`),
-        s: () => active && suspendOne(active), r: () => active && resumeOne(active),
-        x: () => active && toggle(active), " ": () => active && toggle(active),
-        h: hold,
-      };
-      const action = actions[event.key];
-      if (!action || (event.key === "Enter" && event.target.matches("a, button"))) return;
-      event.preventDefault();
-      action();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  });
+    const listener = (event) => onKey.current(event);
+    addEventListener("keydown", listener);
+    return () => removeEventListener("keydown", listener);
+  }, []);
 
   return html`<section class="fill" aria-label="Goroutines">
     <div class="bar">

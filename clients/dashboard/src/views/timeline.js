@@ -12,7 +12,10 @@ const NAME_PX = 110;
 
 // Chrome's JSON to tracks: [{ name, slices: [{ at, end, name, args }] }], times in µs.
 export function tracksOf(trace) {
-  const events = Array.isArray(trace) ? trace : trace.traceEvents || [];
+  const all = Array.isArray(trace) ? trace : trace.traceEvents || [];
+  // The trace has a process each for processors, goroutines and holds: this page shows the first.
+  const processors = all.find((e) => e.ph === "M" && e.name === "process_name" && e.args.name === "processors");
+  const events = processors ? all.filter((e) => e.pid === processors.pid) : all;
   const names = new Map();
   const tracks = new Map();
   const key = (e) => `${e.pid}/${e.tid}`;
