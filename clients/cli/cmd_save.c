@@ -57,8 +57,9 @@ int cli_snapshot(struct cli *cli)
 }
 
 static const struct table_column snapshots_columns[] = {
-    {"ID", true, 0, 0, false},       {"COUNT", true, 0, 4, false},   {"BYTES", true, 0, 3, false},
-    {"CREATED", false, 0, 0, false}, {"REASON", false, 8, 2, false},
+    {"ID", true, 0, 0, false},     {"COUNT", true, 0, 4, false},
+    {"BYTES", true, 0, 3, false},  {"CREATED", false, 0, 0, false},
+    {"FAILED", true, 0, 2, false}, {"PRINCIPAL", false, 8, 1, false},
 };
 
 static bool snapshots_row(void *ctx, json_t *s)
@@ -68,7 +69,8 @@ static bool snapshots_row(void *ctx, json_t *s)
     table_cellf(table, TABLE_PLAIN, "%" PRIu64, cli_number(s, "count"));
     table_cellf(table, TABLE_PLAIN, "%" PRIu64, cli_number(s, "bytes"));
     table_cell(table, TABLE_PLAIN, cli_string(s, "created_at"));
-    table_cell(table, TABLE_PLAIN, cli_string(s, "reason"));
+    table_cellf(table, TABLE_PLAIN, "%" PRIu64, cli_number(s, "failed_count"));
+    table_cell(table, TABLE_PLAIN, cli_string(s, "principal"));
     return true;
 }
 

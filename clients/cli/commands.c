@@ -44,7 +44,8 @@ const struct cli_command cli_commands[] = {
     {"snapshot", "ID | SELECTION", "registers and stack of one, or a saved cut of many",
      "One ID is copied and shown. A selection (several ids, -l, --module, --root, --all) is\n"
      "stopped together, copied, released, and saved by the daemon.",
-     COMMON | CHOICE | HOLDING | CLI_BIT(BYTES) | CLI_BIT(VECTORS), 0, MANY, false, cli_snapshot},
+     COMMON | CHOICE | CLI_BIT(TIMEOUT) | CLI_BIT(BYTES) | CLI_BIT(VECTORS), 0, MANY, false,
+     cli_snapshot},
     {"snapshots", "[ID]", "saved snapshots: list, show, delete",
      "--kind folded or core writes that form of it to stdout or to -O FILE.",
      COMMON | CLI_BIT(DELETE) | CLI_BIT(KIND) | CLI_BIT(FILE), 0, 1, false, cli_snapshots},

@@ -236,6 +236,27 @@ def events_are_watched_as_they_happen():
         child.stdout.close()
 
 
+def groups_are_saved_shown_and_deleted_and_one_is_a_core():
+    with Daemon("--state", "state") as daemon:
+        for _ in range(3):
+            grasp(daemon, "run", "hog/calls", "--detach", "-L", "team=red")
+        out, _ = grasp(daemon, "snapshot", "-l", "team=red")
+        assert re.search(r"^snapshot 1 of 3 goroutines is saved ", out), out
+        out, _ = grasp(daemon, "snapshots")
+        assert re.search(r"^ *1 +3 +\d+ +\d{4}-\S+Z +0 +uid:\d+$", out, re.M), out
+        assert "calls()" in grasp(daemon, "snapshots", 1)[0]
+        assert re.search(r"calls.* \d+$", grasp(daemon, "snapshots", 1, "--kind", "folded")[0], re.M)
+        core = daemon.path("saved.core")
+        grasp(daemon, "snapshots", 1, "--kind", "core", "-O", core)
+        grasp(daemon, "core", 1, "-O", daemon.path("one.core"))
+        for name in (core, daemon.path("one.core")):
+            with open(name, "rb") as file:
+                assert file.read(4) == b"\x7fELF", name
+        grasp(daemon, "snapshots", 1, "--delete")
+        grasp(daemon, "snapshots", 1, code=4)
+        assert json.loads(grasp(daemon, "snapshots", "-o", "json")[0])["items"] == []
+
+
 def gdb_sees_a_goroutine_that_runs_on_afterwards():
     if is_emulated():
         print("      under an emulator: one program can't start another")
@@ -482,6 +503,6 @@ if __name__ == "__main__":
           hold_lasts_as_long_as_the_command, hold_releases_when_it_is_told_to_end,
           a_c_file_is_compiled_loaded_run_and_waited_for, bad_input_says_what_to_do,
           it_finds_the_daemon_by_flag_environment_and_config, events_are_watched_as_they_happen,
-          gdb_sees_a_goroutine_that_runs_on_afterwards, api_speaks_to_every_route, colour_and_width_only_on_a_terminal,
+          groups_are_saved_shown_and_deleted_and_one_is_a_core, gdb_sees_a_goroutine_that_runs_on_afterwards, api_speaks_to_every_route, colour_and_width_only_on_a_terminal,
           top_shows_sorts_filters_freezes_and_takes_hold, top_says_that_the_daemon_is_gone_and_goes_on,
           completion_and_manual_know_every_command, help_names_every_option_that_is_taken])
