@@ -166,8 +166,15 @@ int gri_wrap_poll_now(int fd, int events)
 {
     struct pollfd one = {.fd = fd, .events = (short)events};
     struct timespec zero = {0, 0};
-    long result = GRI_RAW(SYS_ppoll, (long)&one, 1, (long)&zero, 0, 0);
+    long result;
 
+    /*
+     * A signal that is on its way ends ppoll even if it would not wait. That is no readiness: who took it for that
+     * went into a call that blocks, and, cancelled meanwhile, could not be got out of it again.
+     */
+    do
+        result = GRI_RAW(SYS_ppoll, (long)&one, 1, (long)&zero, 0, 0);
+    while (result == -EINTR);
     return result < 0 ? (int)result : one.revents;
 }
 
