@@ -88,12 +88,24 @@ static long poll_kernel(struct gr_g *g, struct pollfd *fds, nfds_t count, uint64
     return result;
 }
 
+/* Looks without waiting. A signal on its way ends even that with EINTR, which is nobody's business. */
+static long poll_look(struct pollfd *fds, nfds_t count)
+{
+    struct timespec zero;
+    long result;
+
+    do {
+        zero = (struct timespec){0, 0}; /* the kernel writes what is left of it */
+        result = GRI_RAW(SYS_ppoll, (long)fds, (long)count, (long)&zero, 0, KERNEL_SIGSET_BYTES);
+    } while (result == -EINTR);
+    return result;
+}
+
 static long poll_wait(struct gr_g *g, struct pollfd *fds, nfds_t count, int64_t timeout_ns,
                       const sigset_t *mask)
 {
-    struct timespec zero = {0, 0};
     uint64_t deadline = deadline_after(timeout_ns);
-    long result = GRI_RAW(SYS_ppoll, (long)fds, (long)count, (long)&zero, 0, KERNEL_SIGSET_BYTES);
+    long result = poll_look(fds, count);
 
     if (result != 0 || timeout_ns == 0)
         return result;
@@ -111,7 +123,7 @@ static long poll_wait(struct gr_g *g, struct pollfd *fds, nfds_t count, int64_t 
             return 0;
         if (wait < 0 && wait != -EBADF)
             return wait;
-        result = GRI_RAW(SYS_ppoll, (long)fds, 1, (long)&zero, 0, KERNEL_SIGSET_BYTES);
+        result = poll_look(fds, 1);
     }
     return result;
 }
