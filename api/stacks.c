@@ -10,8 +10,6 @@
 #include "selector.h"
 #include "snapshot.h"
 
-#define BATCH 1024
-
 struct api_stacks {
     struct api *api;
     struct api_selector selector;
@@ -21,25 +19,36 @@ struct api_stacks {
     struct gr_info info;
     struct gr_hold hold;
     struct api_stack stack;
-    uint64_t after;
+    /* All that lived when the walk began: each list of some of them would look at all slots. */
+    uint64_t *ids;
     size_t at, count;
-    uint64_t ids[BATCH];
     struct gr_frame frames[GR_FRAMES_MAX];
 };
+
+/* False: no memory. Nothing is also what an empty runtime gives. */
+static bool list(struct api_stacks *stacks)
+{
+    uint64_t one;
+    stacks->ids = gr_list_all(&stacks->count);
+    return stacks->ids || gr_list(GR_LIST_LIVE, 0, &one, 1) == 0;
+}
 
 struct api_stacks *api_stacks_create(struct api_call *call)
 {
     const char *selector = api_param(call, "selector");
     char err[256];
+    bool listed = false;
     struct api_stacks *stacks = calloc(1, sizeof *stacks);
-    if (stacks)
+    if (stacks) {
+        stacks->api = call->api;
         stacks->copy = api_copy_take(call->api->copies);
-    if (!stacks || !stacks->copy) {
-        free(stacks);
+        listed = list(stacks);
+    }
+    if (!stacks || !stacks->copy || !listed) {
+        api_stacks_destroy(stacks);
         api_problem_no_memory(call);
         return NULL;
     }
-    stacks->api = call->api;
     stacks->module = api_param(call, "module");
     stacks->entry = api_param(call, "entry");
     stacks->root = api_param_uint(call, "root", 0);
@@ -88,20 +97,14 @@ static void unwind_one(struct api_stacks *stacks, uint64_t id)
 
 const struct api_stack *api_stacks_next(struct api_stacks *stacks)
 {
-    /* Ends: every turn goes up, and the runtime has finitely many. */
-    for (;;) {
-        if (stacks->at == stacks->count) {
-            stacks->count = gr_list(GR_LIST_LIVE, stacks->after, stacks->ids, BATCH);
-            stacks->at = 0;
-            if (stacks->count == 0)
-                return NULL;
-        }
-        uint64_t id = stacks->after = stacks->ids[stacks->at++];
+    while (stacks->at < stacks->count) {
+        uint64_t id = stacks->ids[stacks->at++];
         if (gr_info(id, &stacks->info) != 0 || !matches(stacks))
             continue;
         unwind_one(stacks, id);
         return &stacks->stack;
     }
+    return NULL;
 }
 
 void api_stacks_destroy(struct api_stacks *stacks)
@@ -109,5 +112,6 @@ void api_stacks_destroy(struct api_stacks *stacks)
     if (!stacks)
         return;
     api_copy_give(stacks->api->copies, stacks->copy);
+    free(stacks->ids);
     free(stacks);
 }
