@@ -161,12 +161,14 @@ static void the_list_of_loaded_objects_can_be_followed(void **state)
         if (d->d_tag == DT_DEBUG)
             debug = d->d_un.d_ptr;
     assert_non_null(at(&file, (uintptr_t)_DYNAMIC, sizeof(Elf64_Dyn)));
-    const struct r_debug *r = at(&file, debug, sizeof *r);
-    assert_non_null(r);
-    for (const struct link_map *real = r->r_map, *map; real; real = map->l_next, objects++) {
-        map = at(&file, (uintptr_t)real, sizeof *map);
-        assert_non_null(map);
-        const char *name = at(&file, (uintptr_t)map->l_name, 1);
+    struct r_debug r; /* copies: places in the file are not aligned */
+    struct link_map map;
+    assert_non_null(at(&file, debug, sizeof r));
+    memcpy(&r, at(&file, debug, sizeof r), sizeof r);
+    for (const struct link_map *real = r.r_map; real; real = map.l_next, objects++) {
+        assert_non_null(at(&file, (uintptr_t)real, sizeof map));
+        memcpy(&map, at(&file, (uintptr_t)real, sizeof map), sizeof map);
+        const char *name = at(&file, (uintptr_t)map.l_name, 1);
         assert_non_null(name);
         assert_string_equal(name, real->l_name);
     }
