@@ -94,6 +94,8 @@ arch_stub_errno:
 /*
  * Notes a foreign call. On entry (%rsp) = pc in the stub, 8(%rsp) = the return address to replace.
  * Entries whose slot lies at or below ours belong to calls that were left by longjmp: they are dropped.
+ * Unless our slot holds arch_foreign_return already: then foreign code has jumped to a function of the module, as its
+ * last act, that jumps here as its own. Both return to the caller of the first, whose entry serves them all.
  */
         .type   arch_stub_pin, @function
         .p2align 4
@@ -108,6 +110,9 @@ arch_stub_pin:
         movq    %fs:TLS_FOREIGN(%r11), %r11
         leaq    32(%rsp), %rdx                  /* slot of the return address */
         movq    FOREIGN_DEPTH(%r11), %rcx
+        leaq    arch_foreign_return + 1(%rip), %rax
+        cmpq    %rax, (%rdx)
+        je      4f
 1:      testq   %rcx, %rcx
         jz      2f
         movq    %rcx, %rax
@@ -127,13 +132,27 @@ arch_stub_pin:
         movq    %rcx, FOREIGN_DEPTH(%r11)
         leaq    arch_foreign_return + 1(%rip), %rdx
         movq    %rdx, 32(%rsp)
-        popq    %rdx
+        .cfi_remember_state
+5:      popq    %rdx
         .cfi_adjust_cfa_offset -8
         popq    %rcx
         .cfi_adjust_cfa_offset -8
         popq    %rax
         .cfi_adjust_cfa_offset -8
         ret
+        .cfi_restore_state
+        /* A tail jump: the entry of our slot, which is there, stays; those below it go. */
+4:      testq   %rcx, %rcx
+        jz      6f
+        movq    %rcx, %rax
+        shlq    $4, %rax
+        cmpq    %rdx, FOREIGN_CALL - 16(%r11, %rax)
+        jae     7f
+        decq    %rcx
+        jmp     4b
+7:      movq    %rcx, FOREIGN_DEPTH(%r11)
+        jmp     5b
+6:      ud2                                     /* our address in a slot that is not on the list */
 3:      andq    $-16, %rsp
         callq   arch_on_foreign_overflow
         ud2

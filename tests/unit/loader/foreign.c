@@ -8,6 +8,20 @@ static int calls;
 #endif
 
 int foreign_call(int (*fn)(int), int n);
+int foreign_jump(int (*fn)(int), int n);
+int foreign_twice(int n);
+
+/* With optimisation a jump: fn returns to our caller. */
+int foreign_jump(int (*fn)(int), int n)
+{
+    return fn(n);
+}
+
+int foreign_twice(int n)
+{
+    return 2 * n;
+}
+
 int foreign_call(int (*fn)(int), int n)
 {
     int result;

@@ -333,6 +333,12 @@ static void thread_locals_wire_a_module(void **state)
     expect_wired("unknown", FILE_OF("loader_unknown"), NULL);
 }
 
+static void calls_that_end_in_jumps_find_their_way_back(void **state)
+{
+    (void)state;
+    assert_int_equal(run("needs_plain", "tail", NULL), 0);
+}
+
 static int start(void **state)
 {
     struct gr_options options = {.procs = 2};
@@ -358,6 +364,7 @@ int main(void)
         cmocka_unit_test(another_interface_or_missing_checks_are_refused),
         cmocka_unit_test(a_refused_name_may_be_loaded_later),
         cmocka_unit_test(thread_locals_wire_a_module),
+        cmocka_unit_test(calls_that_end_in_jumps_find_their_way_back),
     };
 
     return cmocka_run_group_tests_name("loader", tests, start, NULL);
