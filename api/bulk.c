@@ -24,16 +24,6 @@ static void clean_up(struct api_call *call)
         undelivered(call); /* the answer could not even be made */
 }
 
-/* Pool. */
-static void reply_not_held(struct api_call *call)
-{
-    struct api_group *group = call->state;
-    api_group_problem(call, group);
-    api_suspension_destroy(group->suspension);
-    api_group_free(group);
-    call->state = NULL;
-}
-
 static void not_entered(struct api_suspension *suspension)
 {
     struct api_call *call = suspension->call;
@@ -62,7 +52,7 @@ static void done(struct api_group *group, enum api_group_outcome outcome)
     struct api_call *call = group->call;
     struct api_suspension *suspension = group->suspension;
     if (outcome != API_GROUP_HELD) {
-        api_call_pool(call, reply_not_held);
+        api_call_pool(call, api_group_reply_not_held);
         return;
     }
     api_group_free(group);

@@ -20,13 +20,9 @@
 #define PIECE_BYTES (256 * 1024)
 
 struct dump {
-    struct api_call *call;
-    struct api_suspension *suspension;
-    struct api_job job;
-    struct api_cut cut;
+    struct api_cutting cutting;
     struct gr_core *core;
     size_t missing;
-    int err;
 };
 
 /* ---- Sending
@@ -48,18 +44,10 @@ static void reply(struct api_call *call)
 {
     struct dump *dump = call->state;
     struct api_buf *headers = &call->reply.headers;
-    if (dump->err == -E2BIG) {
-        api_problem(call, 413, API_CODE_TOO_LARGE,
-                    "the stacks are more than %zu MiB together; choose fewer goroutines",
-                    API_CUT_BYTES_MAX >> 20);
+    if (api_cut_problem(call, dump->cutting.err))
         return;
-    }
-    if (dump->err) {
-        api_problem_no_memory(call);
-        return;
-    }
-    api_buf_printf(headers, "Grasp-Goroutines: %zu\r\nGrasp-Missing: %zu\r\n", dump->cut.count,
-                   dump->missing);
+    api_buf_printf(headers, "Grasp-Goroutines: %zu\r\nGrasp-Missing: %zu\r\n",
+                   dump->cutting.cut.count, dump->missing);
     if (call->id)
         api_buf_printf(
             headers, "Content-Disposition: attachment; filename=\"goroutine-%" PRIu64 ".core\"\r\n",
@@ -76,37 +64,15 @@ static void reply(struct api_call *call)
 /* ---- The cut
  * ------------------------------------------------------------------------------------- */
 
-/* Loop: everybody was let go. */
-static void let_go(struct api_suspension *suspension)
-{
-    struct api_call *call = suspension->call;
-    struct dump *dump = call->state;
-    api_suspension_destroy(suspension);
-    dump->suspension = NULL;
-    api_call_pool(call, reply);
-}
-
-static struct dump *dump_of(struct api_job *job)
-{
-    return (struct dump *)((char *)job - offsetof(struct dump, job));
-}
-
 /* Pool, while all of them are held. */
-static void take(struct api_job *job)
+static void held(struct api_cutting *cutting, const struct api_suspension *suspension)
 {
-    struct dump *dump = dump_of(job);
-    dump->missing = dump->suspension->failed_count;
-    dump->err = api_cut_take(&dump->cut, dump->suspension);
-    if (dump->err)
-        return;
-    dump->core = gr_core_open((const struct gr_copy *const *)dump->cut.copy, dump->cut.count,
-                              api_param_bool(dump->call, "data", false) ? GR_CORE_DATA : 0);
-    dump->err = dump->core ? 0 : -ENOMEM;
-}
-
-static void taken(struct api_job *job)
-{
-    api_suspension_let_go(dump_of(job)->suspension, let_go);
+    struct dump *dump = (struct dump *)cutting;
+    const struct api_cut *cut = &cutting->cut;
+    dump->missing = suspension->failed_count;
+    dump->core = gr_core_open((const struct gr_copy *const *)cut->copy, cut->count,
+                              api_param_bool(cutting->call, "data", false) ? GR_CORE_DATA : 0);
+    cutting->err = dump->core ? 0 : -ENOMEM;
 }
 
 static void clean_up(struct api_call *call)
@@ -115,12 +81,9 @@ static void clean_up(struct api_call *call)
     if (!dump)
         return;
     gr_core_close(dump->core);
-    api_cut_free(&dump->cut);
+    api_cut_free(&dump->cutting.cut);
     free(dump);
 }
-
-/* ---- The set
- * ------------------------------------------------------------------------------------- */
 
 /* Pool. One goroutine that cannot be had is told as the other calls on it tell. */
 static void problem_of_one(struct api_call *call, const struct api_suspension *suspension)
@@ -140,59 +103,32 @@ static void problem_of_one(struct api_call *call, const struct api_suspension *s
 }
 
 /* Pool. */
-static void reply_not_held(struct api_call *call)
+static void not_held(struct api_call *call, const struct api_group *group)
 {
-    struct api_group *group = call->state;
     bool given_up = group->outcome != API_GROUP_NOTHING && group->outcome != API_GROUP_FAILED;
     if (call->id && !given_up)
         problem_of_one(call, group->suspension);
     else
         api_group_problem(call, group);
-    api_suspension_destroy(group->suspension);
-    api_group_free(group);
-    call->state = NULL;
-}
-
-static void no_memory(struct api_suspension *suspension)
-{
-    struct api_call *call = suspension->call;
-    api_suspension_destroy(suspension);
-    api_problem_no_memory(call);
-    api_call_done(call);
-}
-
-static void grouped(struct api_group *group, enum api_group_outcome outcome)
-{
-    struct api_call *call = group->call;
-    struct api_suspension *suspension = group->suspension;
-    if (outcome != API_GROUP_HELD) {
-        api_call_pool(call, reply_not_held);
-        return;
-    }
-    struct dump *dump = calloc(1, sizeof *dump);
-    api_group_free(group);
-    call->state = dump;
-    if (!dump) {
-        api_suspension_let_go(suspension, no_memory);
-        return;
-    }
-    dump->call = call;
-    dump->suspension = suspension;
-    dump->job.work = take;
-    dump->job.done = taken;
-    call->cleanup = clean_up;
-    call->api->host.pool(call->api->host.ctx, &dump->job);
 }
 
 /* The set as the body of a suspension would name it. */
 static void begin(struct api_call *call, json_t *body)
 {
+    struct dump *dump = calloc(1, sizeof *dump);
     json_decref(call->body);
     call->body = body;
-    if (!body)
+    call->cleanup = clean_up;
+    if (!body || !dump) {
+        free(dump);
         api_problem_no_memory(call);
-    if (!body || !api_group_start(call, grouped))
         api_call_done(call);
+        return;
+    }
+    dump->cutting.held = held;
+    dump->cutting.reply = reply;
+    dump->cutting.not_held = not_held;
+    api_cut_start(call, &dump->cutting);
 }
 
 void api_handle_core(struct api_call *call)

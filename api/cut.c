@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "suspensions.h"
+#include "group.h"
+#include "internal.h"
 
 /* Room for the whole of a stack that was cut off. */
 static bool grow(struct gr_copy *scratch)
@@ -78,4 +79,86 @@ void api_cut_free(struct api_cut *cut)
         free(cut->copy[i]);
     free(cut->copy);
     *cut = (struct api_cut){0};
+}
+
+bool api_cut_problem(struct api_call *call, int err)
+{
+    if (err == -E2BIG)
+        api_problem(call, 413, API_CODE_TOO_LARGE,
+                    "the stacks are more than %zu MiB together; choose fewer goroutines",
+                    API_CUT_BYTES_MAX >> 20);
+    else if (err == -ENOMEM)
+        api_problem_no_memory(call);
+    return err == -E2BIG || err == -ENOMEM;
+}
+
+/* ---- A call that takes one
+ * ------------------------------------------------------------------------- */
+
+static struct api_cutting *cutting_of(struct api_job *job)
+{
+    return (struct api_cutting *)((char *)job - offsetof(struct api_cutting, job));
+}
+
+/* Loop: everybody was let go. */
+static void let_go(struct api_suspension *suspension)
+{
+    struct api_call *call = suspension->call;
+    struct api_cutting *cutting = call->state;
+    api_suspension_destroy(suspension);
+    cutting->suspension = NULL;
+    api_call_pool(call, cutting->reply);
+}
+
+/* Pool, while all of them are held. */
+static void take(struct api_job *job)
+{
+    struct api_cutting *cutting = cutting_of(job);
+    cutting->err = api_cut_take(&cutting->cut, cutting->suspension);
+    if (!cutting->err && cutting->held)
+        cutting->held(cutting, cutting->suspension);
+}
+
+static void taken(struct api_job *job)
+{
+    api_suspension_let_go(cutting_of(job)->suspension, let_go);
+}
+
+/* Pool. */
+static void reply_not_held(struct api_call *call)
+{
+    struct api_group *group = call->state;
+    struct api_cutting *cutting = group->ctx;
+    (cutting->not_held ? cutting->not_held : api_group_problem)(call, group);
+    api_suspension_destroy(group->suspension);
+    api_group_free(group);
+    call->state = cutting;
+}
+
+static void grouped(struct api_group *group, enum api_group_outcome outcome)
+{
+    struct api_call *call = group->call;
+    struct api_cutting *cutting = group->ctx;
+    if (outcome != API_GROUP_HELD) {
+        api_call_pool(call, reply_not_held);
+        return;
+    }
+    cutting->suspension = group->suspension;
+    api_group_free(group);
+    call->state = cutting;
+    cutting->job.work = take;
+    cutting->job.done = taken;
+    call->api->host.pool(call->api->host.ctx, &cutting->job);
+}
+
+void api_cut_start(struct api_call *call, struct api_cutting *cutting)
+{
+    cutting->call = call;
+    struct api_group *group = api_group_start(call, grouped);
+    if (group) {
+        group->ctx = cutting;
+        return;
+    }
+    call->state = cutting;
+    api_call_done(call);
 }

@@ -3,6 +3,8 @@
  *
  * From the last stop to the first release no member executes, so what is copied in between is of one moment. The
  * copies are as large as the stacks' used parts; unwinding and writing come when everybody was let go.
+ *
+ *   C1  While the set is asked for, call->state is the group; afterwards it is the cutting, in every case.
  */
 #ifndef API_CUT_H
 #define API_CUT_H
@@ -11,9 +13,13 @@
 
 #include <grasp/runtime.h>
 
+#include "api.h"
+
 /* Of all copies together. */
 #define API_CUT_BYTES_MAX ((size_t)1 << 30)
 
+struct api_call;
+struct api_group;
 struct api_suspension;
 
 struct api_cut {
@@ -24,5 +30,28 @@ struct api_cut {
 /* Pool. 0, -ENOMEM, or -E2BIG: more than API_CUT_BYTES_MAX. */
 int api_cut_take(struct api_cut *cut, const struct api_suspension *suspension);
 void api_cut_free(struct api_cut *cut);
+
+/* A call that takes a cut. First member of the caller's own struct, calloc'ed; call->cleanup frees that. */
+struct api_cutting {
+    /* The caller's. */
+    void (*held)(struct api_cutting *cutting,
+                 const struct api_suspension *suspension); /* pool, while all stand
+        still and are copied; not if there is an error. May be NULL */
+    void (*reply)(
+        struct api_call *call); /* pool, when everybody was let go: call->state is the cutting */
+    void (*not_held)(struct api_call *call,
+                     const struct api_group *group); /* pool; NULL: api_group_problem */
+    /* The cut. */
+    struct api_call *call;
+    struct api_cut cut;
+    int err; /* of api_cut_take, or what `held` left */
+    struct api_suspension *suspension;
+    struct api_job job;
+};
+
+/* Loop: asks for the set that call->body names, and goes on as above. Answers the call in every case. */
+void api_cut_start(struct api_call *call, struct api_cutting *cutting);
+/* Pool, in `reply`: the answer to cutting->err; false: there is none. */
+bool api_cut_problem(struct api_call *call, int err);
 
 #endif

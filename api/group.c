@@ -409,3 +409,12 @@ void api_group_problem(struct api_call *call, const struct api_group *group)
         return;
     }
 }
+
+void api_group_reply_not_held(struct api_call *call)
+{
+    struct api_group *group = call->state;
+    api_group_problem(call, group);
+    api_suspension_destroy(group->suspension);
+    api_group_free(group);
+    call->state = NULL;
+}

@@ -74,6 +74,7 @@ struct api_group {
     struct api_suspension *suspension;
     struct api_selection selection;
     bool require_all;
+    void *ctx; /* the caller's, set once api_group_start has returned; done comes later */
     void (*done)(struct api_group *group, enum api_group_outcome outcome);
 
     /* group.c's. */
@@ -98,6 +99,8 @@ struct api_group *api_group_start(struct api_call *call,
                                                enum api_group_outcome outcome));
 /* After done; the suspension is not freed. */
 void api_group_free(struct api_group *group);
+/* Pool. Answers the call whose state is a group that is not held, and frees that. */
+void api_group_reply_not_held(struct api_call *call);
 /* Pool. The answer of a group that is not held; frees nothing. */
 void api_group_problem(struct api_call *call, const struct api_group *group);
 

@@ -16,13 +16,9 @@
 #define BLOCK_BYTES (256 * 1024)
 
 struct taking {
-    struct api_call *call;
-    struct api_suspension *suspension;
-    struct api_job job;
-    struct api_cut cut;
+    struct api_cutting cutting;
     json_t *failed;
     struct api_saved saved;
-    int err;
 };
 
 /* ---- Writing (pool, everybody was let go)
@@ -53,7 +49,7 @@ static json_t *member_json(const struct gr_copy *copy)
 /* The JSON part: first what describes the whole, then a goroutine a line. */
 static int write_json(struct taking *taking, struct api_store_file *file)
 {
-    struct api_call *call = taking->call;
+    struct api_call *call = taking->cutting.call;
     struct api_buf buf = {0};
     json_t *head = api_saved_json(&taking->saved);
     int err = head ? 0 : -ENOMEM;
@@ -66,14 +62,14 @@ static int write_json(struct taking *taking, struct api_store_file *file)
         api_buf_add(&buf, text, strlen(text) - 1);
     free(text);
     api_buf_str(&buf, ",\"goroutines\":[\n");
-    for (size_t i = 0; i < taking->cut.count && !err; i++) {
-        json_t *value = member_json(taking->cut.copy[i]);
+    for (size_t i = 0; i < taking->cutting.cut.count && !err; i++) {
+        json_t *value = member_json(taking->cutting.cut.copy[i]);
         char *line = value ? json_dumps(value, JSON_COMPACT) : NULL;
         json_decref(value);
         if (!line)
             err = -ENOMEM;
         else
-            api_buf_printf(&buf, "%s%s\n", line, i + 1 < taking->cut.count ? "," : "");
+            api_buf_printf(&buf, "%s%s\n", line, i + 1 < taking->cutting.cut.count ? "," : "");
         free(line);
         if (!err && buf.size >= BLOCK_BYTES) {
             taking->saved.json_bytes += buf.size;
@@ -90,15 +86,15 @@ static int write_json(struct taking *taking, struct api_store_file *file)
 
 static int write_core(struct taking *taking, struct api_store_file *file)
 {
-    struct gr_core *core =
-        gr_core_open((const struct gr_copy *const *)taking->cut.copy, taking->cut.count, 0);
+    struct gr_core *core = gr_core_open((const struct gr_copy *const *)taking->cutting.cut.copy,
+                                        taking->cutting.cut.count, 0);
     char *block = malloc(BLOCK_BYTES);
     int err = core && block ? 0 : -ENOMEM;
     /* Ends: a core has a size. */
     for (size_t size = BLOCK_BYTES; !err && size == BLOCK_BYTES;) {
         size = gr_core_read(core, block, BLOCK_BYTES);
         taking->saved.core_bytes += size;
-        err = taking->call->api->host.store_write(file, block, size);
+        err = taking->cutting.call->api->host.store_write(file, block, size);
     }
     free(block);
     gr_core_close(core);
@@ -107,7 +103,7 @@ static int write_core(struct taking *taking, struct api_store_file *file)
 
 static int save(struct taking *taking)
 {
-    struct api *api = taking->call->api;
+    struct api *api = taking->cutting.call->api;
     char name[API_SAVED_NAME_BYTES];
     struct api_store_file *file = NULL;
     int err = api->host.store_create(api->host.ctx, &file);
@@ -126,24 +122,19 @@ static void reply(struct api_call *call)
 {
     struct taking *taking = call->state;
     struct api_saved_table *table = &call->api->saved;
-    if (taking->err == -E2BIG) {
-        api_problem(call, 413, API_CODE_TOO_LARGE,
-                    "the stacks are more than %zu MiB together; choose fewer goroutines",
-                    API_CUT_BYTES_MAX >> 20);
+    int err;
+    if (api_cut_problem(call, taking->cutting.err))
         return;
-    }
-    taking->saved.id = taking->err ? 0 : api_saved_reserve(table);
-    if (!taking->err && !taking->saved.id) {
+    taking->saved.id = api_saved_reserve(table);
+    if (!taking->saved.id) {
         api_problem(call, 429, API_CODE_LIMIT_REACHED,
                     "%d snapshots are kept already; delete some first", API_SNAPSHOTS_MAX);
         return;
     }
-    if (!taking->err)
-        taking->err = save(taking);
-    if (taking->err) {
-        if (taking->saved.id)
-            api_saved_give_up(table);
-        api_saved_problem(call, taking->err);
+    err = save(taking);
+    if (err) {
+        api_saved_give_up(table);
+        api_saved_problem(call, err);
         return;
     }
     api_saved_add(table, &taking->saved);
@@ -157,26 +148,10 @@ static void reply(struct api_call *call)
 /* ---- The cut
  * --------------------------------------------------------------------------------------- */
 
-/* Loop: everybody was let go. */
-static void let_go(struct api_suspension *suspension)
+/* Pool, while all of them are held: the time between the first stop and the last. */
+static void held(struct api_cutting *cutting, const struct api_suspension *s)
 {
-    struct api_call *call = suspension->call;
-    struct taking *taking = call->state;
-    api_suspension_destroy(suspension);
-    taking->suspension = NULL;
-    api_call_pool(call, reply);
-}
-
-static struct taking *taking_of(struct api_job *job)
-{
-    return (struct taking *)((char *)job - offsetof(struct taking, job));
-}
-
-/* Pool, while all of them are held: the time between the first stop and the last, and the copies. */
-static void take(struct api_job *job)
-{
-    struct taking *taking = taking_of(job);
-    const struct api_suspension *s = taking->suspension;
+    struct taking *taking = (struct taking *)cutting;
     uint64_t first = UINT64_MAX, last = 0;
     for (const struct api_member *m = s->members; m; m = m->sibling) {
         first = m->hold.stopped_ns < first ? m->hold.stopped_ns : first;
@@ -184,15 +159,9 @@ static void take(struct api_job *job)
     }
     taking->saved.skew_ns = last > first ? last - first : 0;
     taking->saved.created_realtime_ns = api_realtime_ns();
-    taking->err = api_cut_take(&taking->cut, s);
-    taking->saved.count = taking->cut.count;
+    taking->saved.count = cutting->cut.count;
     taking->saved.failed = s->failed_count;
     taking->failed = api_failures_json(s->failed, s->failed_count);
-}
-
-static void taken(struct api_job *job)
-{
-    api_suspension_let_go(taking_of(job)->suspension, let_go);
 }
 
 static void clean_up(struct api_call *call)
@@ -201,62 +170,25 @@ static void clean_up(struct api_call *call)
     if (!taking)
         return;
     json_decref(taking->failed);
-    api_cut_free(&taking->cut);
+    api_cut_free(&taking->cutting.cut);
     free(taking);
-}
-
-/* ---- The set
- * --------------------------------------------------------------------------------------- */
-
-/* Pool. */
-static void reply_not_held(struct api_call *call)
-{
-    struct api_group *group = call->state;
-    api_group_problem(call, group);
-    api_suspension_destroy(group->suspension);
-    api_group_free(group);
-    call->state = NULL;
-}
-
-static void no_memory(struct api_suspension *suspension)
-{
-    struct api_call *call = suspension->call;
-    api_suspension_destroy(suspension);
-    api_problem_no_memory(call);
-    api_call_done(call);
-}
-
-static void grouped(struct api_group *group, enum api_group_outcome outcome)
-{
-    struct api_call *call = group->call;
-    struct api_suspension *suspension = group->suspension;
-    if (outcome != API_GROUP_HELD) {
-        api_call_pool(call, reply_not_held);
-        return;
-    }
-    struct taking *taking = calloc(1, sizeof *taking);
-    api_group_free(group);
-    call->state = taking;
-    if (!taking) {
-        api_suspension_let_go(suspension, no_memory);
-        return;
-    }
-    taking->call = call;
-    taking->suspension = suspension;
-    strcpy(taking->saved.principal, call->principal);
-    taking->job.work = take;
-    taking->job.done = taken;
-    call->cleanup = clean_up;
-    call->api->host.pool(call->api->host.ctx, &taking->job);
 }
 
 void api_handle_saved_take(struct api_call *call)
 {
     const struct api_host *host = &call->api->host;
-    if (!host->store_there(host->ctx)) {
+    struct taking *taking = NULL;
+    if (!host->store_there(host->ctx))
         api_saved_problem(call, -ENOTDIR);
+    else if (!(taking = calloc(1, sizeof *taking)))
+        api_problem_no_memory(call);
+    if (!taking) {
         api_call_done(call);
-    } else if (!api_group_start(call, grouped)) {
-        api_call_done(call);
+        return;
     }
+    strcpy(taking->saved.principal, call->principal);
+    taking->cutting.held = held;
+    taking->cutting.reply = reply;
+    call->cleanup = clean_up;
+    api_cut_start(call, &taking->cutting);
 }
