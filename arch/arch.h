@@ -111,11 +111,13 @@ uint64_t arch_signal_pc(const void *ucontext);
 uint64_t arch_signal_sp(const void *ucontext);
 /* Rewrites it so that the thread calls arch_on_async when the handler returns. */
 void arch_signal_inject(void *ucontext);
-/* If the thread is in arch_syscall before the kernel took effect: rewrites it to return -ECANCELED. */
+/* If the thread is in arch_cancellable_syscall before the kernel took effect: rewrites it to return -ECANCELED. */
 bool arch_signal_cancel_syscall(void *ucontext);
 
-/* A system call that a signal can cancel. Returns the kernel's result, -errno on failure; -ECANCELED if *cancel != 0 at the start. */
-long arch_syscall(const uint32_t *cancel, long nr, const long args[6]);
+/* A system call. Returns the kernel's result, -errno on failure. */
+long arch_syscall(long nr, const long args[6]);
+/* One that a signal can cancel. -ECANCELED also if *cancel != 0 at the start. */
+long arch_cancellable_syscall(const uint32_t *cancel, long nr, const long args[6]);
 
 /* ---- Import stubs -------------------------------------------------------------------------------- */
 

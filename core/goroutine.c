@@ -355,8 +355,8 @@ static void cancel_g(struct gr_g *g, uint64_t word)
     if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
         gri_word_generation(word)) {
         /*
-         * seq_cst; pairs with the CAS to SYSCALL and the look at the flag in arch_syscall (it sees the flag, or
-         * we see SYSCALL below), and with wait_commit (it sees the flag, or we find its waiter).
+         * seq_cst; pairs with the CAS to SYSCALL and the look at the flag in arch_cancellable_syscall (it sees
+         * the flag, or we see SYSCALL below), and with wait_commit (it sees the flag, or we find its waiter).
          */
         atomic_store_explicit(&g->cancel, 1, memory_order_seq_cst);
         wake = cancel_wait(g);
@@ -366,7 +366,7 @@ static void cancel_g(struct gr_g *g, uint64_t word)
         gri_ready(g);
         return;
     }
-    /* In the kernel: the signal's handler sends it out of arch_syscall. */
+    /* In the kernel: the signal's handler sends it out of arch_cancellable_syscall. */
     m = atomic_load_explicit(&g->m, memory_order_acquire);
     if (m && gri_word_state(atomic_load_explicit(&g->word, memory_order_seq_cst)) == GR_SYSCALL)
         gri_signal_thread(m);

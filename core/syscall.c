@@ -32,7 +32,7 @@ void gri_syscall_enter(struct gr_g *g)
         atomic_store_explicit(&g->wait_since_ticks, arch_ticks(), memory_order_relaxed);
         gri_trace(GR_TRACE_SYSCALL, g, 0, 0);
         /*
-         * seq_cst, before arch_syscall's look at the cancel flag; pairs with cancel_g's store of it and look at
+         * seq_cst, before arch_cancellable_syscall's look at the cancel flag; pairs with cancel_g's store of it and look at
          * the word: one sees the other. Release also: ctx_syscall is seen by whoever reads SYSCALL.
          */
         if (atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, GR_SYSCALL),

@@ -7,7 +7,7 @@
  * be taken, it counts as stopped, and gr_cancel interrupts it by a signal. EINTR is never handed
  * on: the signals that arrive here are Grasp's own, and a program that relied on its own handler
  * interrupting a call would be surprised by ours. Rejected: letting libc do the call; a signal
- * between its last check and the kernel would be lost, arch_syscall knows that window.
+ * between its last check and the kernel would be lost, arch_cancellable_syscall knows that window.
  *
  * Invariants: wrap.h, W1 to W4. No locks.
  */
@@ -20,9 +20,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-
-/* A cancel word that is never set. */
-static const uint32_t never_cancelled;
 
 /* How long a wait inside libc lasts at most before cancellation is looked at. */
 #define SLICE_NS 100000000u
@@ -73,21 +70,18 @@ void gri_wrap_leave(struct gr_g *g)
 
 /* ---- Kernel calls ---------------------------------------------------------------------------- */
 
-static long repeat_syscall(const uint32_t *cancel, long nr, const long args[6])
+/*
+ * Repeated on EINTR, which a poll that does not wait says too when a signal is pending. Bounded: each round needs a
+ * signal. Not the call that a signal can cancel: its -ECANCELED would be taken for the kernel's answer.
+ */
+long gri_wrap_raw(long nr, const long args[6])
 {
     long result;
 
-    /* Bounded by the kernel: EINTR needs a signal for each round. */
     do {
-        result = arch_syscall(cancel, nr, args);
+        result = arch_syscall(nr, args);
     } while (result == -EINTR);
     return result;
-}
-
-/* A poll that does not wait says EINTR all the same when a signal is pending. */
-long gri_wrap_raw(long nr, const long args[6])
-{
-    return repeat_syscall(&never_cancelled, nr, args);
 }
 
 long gri_wrap_syscall(struct gr_g *g, long nr, const long args[6])
@@ -95,9 +89,13 @@ long gri_wrap_syscall(struct gr_g *g, long nr, const long args[6])
     long result;
 
     GRI_SYSCALL_ENTER(g);
-    /* The signal handler and the kernel entry read the word; atomicity of a 32-bit load is the
-     * arch's. */
-    result = repeat_syscall((const uint32_t *)(const void *)&g->cancel, nr, args);
+    /*
+     * The signal handler and the kernel entry read the word; atomicity of a 32-bit load is the arch's. Bounded as in
+     * gri_wrap_raw.
+     */
+    do {
+        result = arch_cancellable_syscall((const uint32_t *)(const void *)&g->cancel, nr, args);
+    } while (result == -EINTR);
     gri_syscall_exit(g);
     return result;
 }
@@ -107,7 +105,7 @@ long gri_wrap_syscall_ready(struct gr_g *g, long nr, const long args[6])
     long result;
 
     GRI_SYSCALL_ENTER(g);
-    result = repeat_syscall(&never_cancelled, nr, args);
+    result = gri_wrap_raw(nr, args);
     gri_syscall_exit(g);
     return result;
 }
@@ -166,15 +164,8 @@ int gri_wrap_poll_now(int fd, int events)
 {
     struct pollfd one = {.fd = fd, .events = (short)events};
     struct timespec zero = {0, 0};
-    long result;
+    long result = GRI_RAW(SYS_ppoll, (long)&one, 1, (long)&zero, 0, 0);
 
-    /*
-     * A signal that is on its way ends ppoll even if it would not wait. That is no readiness: who took it for that
-     * went into a call that blocks, and, cancelled meanwhile, could not be got out of it again.
-     */
-    do
-        result = GRI_RAW(SYS_ppoll, (long)&one, 1, (long)&zero, 0, 0);
-    while (result == -EINTR);
     return result < 0 ? (int)result : one.revents;
 }
 

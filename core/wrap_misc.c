@@ -268,7 +268,7 @@ static long wrap_syscall(long nr, ...)
         return gri_wrap_result(gri_wrap_cancelled(g) ? gri_wrap_syscall_ready(g, nr, args)
                                                      : gri_wrap_syscall(g, nr, args));
     GRI_SYSCALL_ENTER(g);
-    result = arch_syscall((const uint32_t *)(const void *)&g->cancel, nr, args);
+    result = arch_cancellable_syscall((const uint32_t *)(const void *)&g->cancel, nr, args);
     gri_syscall_exit(g);
     return gri_wrap_result(result);
 }

@@ -82,30 +82,18 @@ static long poll_kernel(struct gr_g *g, struct pollfd *fds, nfds_t count, uint64
         const long args[6] = {(long)fds, (long)count, (long)remaining(deadline_ns, &left),
                               (long)open, KERNEL_SIGSET_BYTES};
 
-        result = arch_syscall((const uint32_t *)(const void *)&g->cancel, SYS_ppoll, args);
+        result = arch_cancellable_syscall((const uint32_t *)(const void *)&g->cancel, SYS_ppoll, args);
     } while (result == -EINTR);
     gri_syscall_exit(g);
-    return result;
-}
-
-/* Looks without waiting. A signal on its way ends even that with EINTR, which is nobody's business. */
-static long poll_look(struct pollfd *fds, nfds_t count)
-{
-    struct timespec zero;
-    long result;
-
-    do {
-        zero = (struct timespec){0, 0}; /* the kernel writes what is left of it */
-        result = GRI_RAW(SYS_ppoll, (long)fds, (long)count, (long)&zero, 0, KERNEL_SIGSET_BYTES);
-    } while (result == -EINTR);
     return result;
 }
 
 static long poll_wait(struct gr_g *g, struct pollfd *fds, nfds_t count, int64_t timeout_ns,
                       const sigset_t *mask)
 {
+    struct timespec zero = {0, 0};
     uint64_t deadline = deadline_after(timeout_ns);
-    long result = poll_look(fds, count);
+    long result = GRI_RAW(SYS_ppoll, (long)fds, (long)count, (long)&zero, 0, KERNEL_SIGSET_BYTES);
 
     if (result != 0 || timeout_ns == 0)
         return result;
@@ -123,7 +111,7 @@ static long poll_wait(struct gr_g *g, struct pollfd *fds, nfds_t count, int64_t 
             return 0;
         if (wait < 0 && wait != -EBADF)
             return wait;
-        result = poll_look(fds, 1);
+        result = GRI_RAW(SYS_ppoll, (long)fds, 1, (long)&zero, 0, KERNEL_SIGSET_BYTES);
     }
     return result;
 }
@@ -205,7 +193,7 @@ static long select_once(const uint32_t *cancel, int count, struct select_sets *s
     for (int i = 0; i < 3; i++)
         args[i + 1] = sets->user[i] ? (long)&sets->copy[i] : 0;
     sets_fill(sets, count);
-    return arch_syscall(cancel, SYS_pselect6, args);
+    return arch_cancellable_syscall(cancel, SYS_pselect6, args);
 }
 
 static long select_wait(struct gr_g *g, int count, struct select_sets *sets, int64_t timeout_ns,
@@ -300,7 +288,7 @@ static long epoll_kernel(struct gr_g *g, int fd, struct epoll_event *events, int
                               count,      ms > INT32_MAX ? INT32_MAX : ms,
                               (long)open, KERNEL_SIGSET_BYTES};
 
-        result = arch_syscall((const uint32_t *)(const void *)&g->cancel, SYS_epoll_pwait, args);
+        result = arch_cancellable_syscall((const uint32_t *)(const void *)&g->cancel, SYS_epoll_pwait, args);
     } while (result == -EINTR);
     gri_syscall_exit(g);
     return result;

@@ -184,7 +184,7 @@ static int wrap_sigsuspend(const sigset_t *mask)
     GRI_SYSCALL_ENTER(g);
     /* Each round needs a signal that no module handled. */
     do {
-        result = arch_syscall((const uint32_t *)(const void *)&g->cancel, SYS_rt_sigsuspend, args);
+        result = arch_cancellable_syscall((const uint32_t *)(const void *)&g->cancel, SYS_rt_sigsuspend, args);
     } while (result == -EINTR && signals_taken() == before);
     gri_syscall_exit(g);
     return (int)gri_wrap_result(result);
@@ -213,7 +213,7 @@ static long await_signal(struct gr_g *g, const sigset_t *set, siginfo_t *info, u
         left.tv_sec = (time_t)(ns / 1000000000u);
         left.tv_nsec = (long)(ns % 1000000000u);
         result =
-            arch_syscall((const uint32_t *)(const void *)&g->cancel, SYS_rt_sigtimedwait, args);
+            arch_cancellable_syscall((const uint32_t *)(const void *)&g->cancel, SYS_rt_sigtimedwait, args);
     } while (result == -EINTR);
     gri_syscall_exit(g);
     return result;

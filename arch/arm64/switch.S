@@ -124,8 +124,25 @@ arch_capture:
         .cfi_endproc
         .size   arch_capture, . - arch_capture
 
+/* long arch_syscall(long nr /x0/, const long args[6] /x1/) */
+        .globl  arch_syscall
+        .type   arch_syscall, %function
+        .p2align 4
+arch_syscall:
+        .cfi_startproc
+        LANDING_PAD
+        mov     x8, x0
+        mov     x10, x1
+        ldp     x0, x1, [x10]
+        ldp     x2, x3, [x10, #16]
+        ldp     x4, x5, [x10, #32]
+        svc     #0
+        ret
+        .cfi_endproc
+        .size   arch_syscall, . - arch_syscall
+
 /*
- * long arch_syscall(const uint32_t *cancel /x0/, long nr /x1/, const long args[6] /x2/)
+ * long arch_cancellable_syscall(const uint32_t *cancel /x0/, long nr /x1/, const long args[6] /x2/)
  * A signal that finds the thread between _begin and _end before the kernel took effect may send it to
  * _cancelled (arch_signal_cancel_syscall); the kernel rewinds pc to the svc instruction to restart.
  *
@@ -133,16 +150,16 @@ arch_capture:
  * stores the flag and then looks for SYSCALL. A plain load could be done before that write is seen by others, and
  * both would miss each other (docs/memory-order.md, section 9).
  */
-        .globl  arch_syscall
+        .globl  arch_cancellable_syscall
         .globl  arch_syscall_begin
         .globl  arch_syscall_end
         .globl  arch_syscall_cancelled
         .hidden arch_syscall_begin
         .hidden arch_syscall_end
         .hidden arch_syscall_cancelled
-        .type   arch_syscall, %function
+        .type   arch_cancellable_syscall, %function
         .p2align 4
-arch_syscall:
+arch_cancellable_syscall:
         .cfi_startproc
         LANDING_PAD
         mov     x9, x0
@@ -161,6 +178,6 @@ arch_syscall_cancelled:
         mov     x0, #MINUS_ECANCELED
         ret
         .cfi_endproc
-        .size   arch_syscall, . - arch_syscall
+        .size   arch_cancellable_syscall, . - arch_cancellable_syscall
 
         END_OF_FILE

@@ -116,18 +116,37 @@ arch_capture:
         .cfi_endproc
         .size   arch_capture, . - arch_capture
 
-/*
- * long arch_syscall(const uint32_t *cancel /rdi/, long nr /rsi/, const long args[6] /rdx/)
- * A signal that finds the thread between _begin and _end before the kernel took effect may send it to
- * _cancelled (arch_signal_cancel_syscall); the kernel rewinds pc to the syscall instruction to restart.
- */
+/* long arch_syscall(long nr /rdi/, const long args[6] /rsi/) */
         .globl  arch_syscall
-        .globl  arch_syscall_begin
-        .globl  arch_syscall_end
-        .globl  arch_syscall_cancelled
         .type   arch_syscall, @function
         .p2align 4
 arch_syscall:
+        .cfi_startproc
+        movq    %rdi, %rax
+        movq    %rsi, %r11
+        movq    0(%r11), %rdi
+        movq    8(%r11), %rsi
+        movq    16(%r11), %rdx
+        movq    24(%r11), %r10
+        movq    32(%r11), %r8
+        movq    40(%r11), %r9
+        syscall
+        ret
+        .cfi_endproc
+        .size   arch_syscall, . - arch_syscall
+
+/*
+ * long arch_cancellable_syscall(const uint32_t *cancel /rdi/, long nr /rsi/, const long args[6] /rdx/)
+ * A signal that finds the thread between _begin and _end before the kernel took effect may send it to
+ * _cancelled (arch_signal_cancel_syscall); the kernel rewinds pc to the syscall instruction to restart.
+ */
+        .globl  arch_cancellable_syscall
+        .globl  arch_syscall_begin
+        .globl  arch_syscall_end
+        .globl  arch_syscall_cancelled
+        .type   arch_cancellable_syscall, @function
+        .p2align 4
+arch_cancellable_syscall:
         .cfi_startproc
         movq    %rsi, %rax
         movq    %rdi, %rcx
@@ -148,6 +167,6 @@ arch_syscall_cancelled:
         movq    $MINUS_ECANCELED, %rax
         ret
         .cfi_endproc
-        .size   arch_syscall, . - arch_syscall
+        .size   arch_cancellable_syscall, . - arch_cancellable_syscall
 
         .section .note.GNU-stack, "", @progbits

@@ -6,6 +6,8 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static gr_mutex mutex;
@@ -260,12 +262,59 @@ static void of_a_send_and_a_cancel_at_once_the_item_is_not_lost(void **state)
     expect_no_faults();
 }
 
+/* ---- Signals at a cancelled one
+ * ------------------------------------------------------------------- */
+
+#define LOOKS 20000
+
+static atomic_int looker_tid;
+static atomic_uint looks_done;
+
+/* What would not block works as ever: a signal that comes just before the kernel is entered changes nothing. */
+static void look_at_an_empty_pipe(void *arg)
+{
+    struct pollfd one = {.fd = pipe_end[0], .events = POLLIN};
+
+    (void)arg;
+    CHECK(gr_sleep_ns(3600000000000u) == -ECANCELED);
+    for (int i = 0; i < LOOKS; i++) {
+        atomic_store(&looker_tid, gettid());
+        CHECK(poll(&one, 1, 0) == 0);
+        CHECK(write(pipe_end[1], "x", 1) == 1);
+        CHECK(read(pipe_end[0], &(char){0}, 1) == 1);
+    }
+    atomic_store(&looks_done, 1);
+}
+
+static void signals_at_a_cancelled_one_end_no_call_that_need_not_block(void **state)
+{
+    uint64_t id;
+
+    (void)state;
+    assert_int_equal(pipe(pipe_end), 0);
+    atomic_store(&looks_done, 0);
+    id = gr_go(look_at_an_empty_pipe, NULL);
+    eventually_waits(id, "sleep");
+    assert_int_equal(gr_cancel(id), 0);
+    while (!atomic_load(&looks_done) && info_of(id).state != GR_DEAD) {
+        int tid = atomic_load(&looker_tid);
+
+        if (tid)
+            syscall(SYS_tgkill, getpid(), tid, SIGURG);
+    }
+    eventually_dead(id);
+    close(pipe_end[0]);
+    close(pipe_end[1]);
+    expect_no_faults();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cancelling_ends_every_wait),
         cmocka_unit_test(a_held_one_that_is_cancelled_ends_after_its_resume),
         cmocka_unit_test(of_a_send_and_a_cancel_at_once_the_item_is_not_lost),
+        cmocka_unit_test(signals_at_a_cancelled_one_end_no_call_that_need_not_block),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});
