@@ -107,7 +107,7 @@ void gri_global_push_all(struct gr_g *head, struct gr_g *tail, uint32_t count)
     gri_unlock(&gri_sched.lock);
 }
 
-struct gr_g *gri_global_pop(struct gr_p *p)
+struct gr_g *gri_global_pop(struct gr_p *p, uint32_t most)
 {
     struct gr_g *first = NULL, *rest = NULL;
     uint32_t length, take;
@@ -120,8 +120,8 @@ struct gr_g *gri_global_pop(struct gr_p *p)
     take = length / atomic_load_explicit(&gri_sched.procs, memory_order_relaxed) + 1;
     if (take > length)
         take = length;
-    if (take > GRI_RUNQ_SLOTS / 2)
-        take = GRI_RUNQ_SLOTS / 2;
+    if (take > most)
+        take = most;
     if (take > 0) {
         struct gr_g *last = first = gri_sched.queue_head;
 

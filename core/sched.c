@@ -243,6 +243,7 @@ static void execute(struct gr_m *m, struct gr_g *g)
  * other make 61 runs in a few microseconds, and whoever had its slice would be back before the ring had one.
  */
 #define GLOBAL_EVERY 61
+#define GLOBAL_BATCH (GRI_RUNQ_SLOTS / 2) /* taken at once by a processor with nothing else */
 #define SEARCH_NS    20000 /* how long a thread searches before it sleeps */
 #define STEAL_NEXT_NS                                                                              \
     5000 /* a goroutine woken by a running one waits so long for its own processor */
@@ -293,7 +294,7 @@ static struct gr_g *search(struct gr_m *m)
         if (!g)
             g = steal_once(m);
         if (!g)
-            g = gri_global_pop(m->p);
+            g = gri_global_pop(m->p, GLOBAL_BATCH);
         if (!g && gri_poller_has_waiters() && gri_poller_poll(0) > 0)
             g = gri_runq_pop(m->p);
         if (!g)
@@ -417,13 +418,14 @@ static struct gr_g *find_runnable(struct gr_m *m)
             continue;
         if (p->slices >= GLOBAL_EVERY) {
             p->slices = 0;
-            if ((g = gri_global_pop(p))) {
+            /* One: more would find the ring full, and who was there would go behind everybody. */
+            if ((g = gri_global_pop(p, 1))) {
                 p->inherit = false;
                 break;
             }
         }
         end_shared_slice(m, p);
-        if ((g = gri_runq_pop(p)) || (g = gri_global_pop(p)))
+        if ((g = gri_runq_pop(p)) || (g = gri_global_pop(p, GLOBAL_BATCH)))
             break;
         if ((g = search(m))) {
             p->inherit = false;
