@@ -131,8 +131,8 @@ extern void *arch_pin_stub_target[ARCH_STUBS];
 void *arch_stub_address(unsigned index);
 void *arch_pin_stub_address(unsigned index);
 /*
- * Puts the real return addresses back into a copy of a goroutine: `reg` as struct arch_regs has them, and
- * `bytes` of stack that were copied from `lo`. Only the copy is written.
+ * Puts the real return addresses back into a copy of a goroutine: `reg` as struct arch_regs has them, or NULL, and
+ * `bytes` of stack, whole words, that were copied from `lo`. Only the copy is written.
  */
 void arch_foreign_restore(const struct arch_foreign *foreign, uint64_t *reg, void *stack,
                           uint64_t lo, size_t bytes);

@@ -187,6 +187,31 @@ static void patch_folded(const struct gr_g *g, uint64_t address, uint8_t *bytes,
         memcpy(bytes + (from - address), block_of(g) + (from - lo), to - from);
 }
 
+#define PATCH_WORDS 32u
+
+/*
+ * Which words hold the runtime's address in place of a real one, only arch_foreign_restore knows, and it takes whole
+ * words: those that `bytes` has in part are read anew, from a stack that stands still.
+ */
+static void patch_foreign(const struct gr_g *g, uint64_t address, uint8_t *bytes, size_t size)
+{
+    uint64_t found[PATCH_WORDS], real[PATCH_WORDS];
+    uint64_t lo = (uint64_t)g->stack.lo, hi = (uint64_t)g->stack.hi, end = address + size;
+    uint64_t from = (address > lo ? address : lo) & ~(uint64_t)7, to = hi < end ? hi : end;
+
+    for (; g->foreign->depth > 0 && from < to; from += sizeof found) {
+        size_t words = (to - from + 7) / 8 < PATCH_WORDS ? (to - from + 7) / 8 : PATCH_WORDS;
+
+        words = gri_memory_read(from, found, 8 * words) / 8;
+        memcpy(real, found, sizeof real);
+        arch_foreign_restore(g->foreign, NULL, real, from, 8 * words);
+        for (size_t i = 0; i < 8 * words; i++) {
+            if (found[i / 8] != real[i / 8] && from + i >= address && from + i < end)
+                bytes[from + i - address] = ((const uint8_t *)real)[i];
+        }
+    }
+}
+
 void gr_held_patch(const struct gr_hold *hold, uint64_t address, void *bytes, size_t size)
 {
     const struct gr_g *g = hold->g;
@@ -199,14 +224,5 @@ void gr_held_patch(const struct gr_hold *hold, uint64_t address, void *bytes, si
         patch_folded(g, address, bytes, size);
         return;
     }
-    for (uint64_t i = 0; i < g->foreign->depth && i < ARCH_FOREIGN_MAX; i++) {
-        const uint8_t *real = (const uint8_t *)&g->foreign->call[i].address;
-
-        for (unsigned k = 0; k < sizeof g->foreign->call[i].address; k++) {
-            uint64_t at = g->foreign->call[i].slot + k;
-
-            if (at >= address && at - address < size)
-                ((uint8_t *)bytes)[at - address] = real[k];
-        }
-    }
+    patch_foreign(g, address, bytes, size);
 }

@@ -143,7 +143,7 @@ void arch_foreign_restore(const struct arch_foreign *foreign, uint64_t *reg, voi
 
     if (depth == 0 || depth > ARCH_FOREIGN_MAX)
         return;
-    if (arch_strip(reg[30]) == wrong)
+    if (reg && arch_strip(reg[30]) == wrong)
         reg[30] = foreign->call[depth - 1].address;
     for (uint64_t i = depth; i-- > 0;) {
         for (; at < count && lo + sizeof *word * at < foreign->call[i].slot; at++) {
