@@ -76,13 +76,8 @@ static void record_stack(struct record *r, const struct gr_g *g)
     if (r->truncated)
         r->copied_bytes = sizeof r->stack;
     copy_words((uint64_t *)(void *)r->stack, (const uint64_t *)r->copied_lo, r->copied_bytes);
-    for (uint64_t i = 0; g->foreign && i < g->foreign->depth && i < ARCH_FOREIGN_MAX; i++) {
-        uint64_t slot = g->foreign->call[i].slot;
-
-        if (slot >= r->copied_lo && slot - r->copied_lo + 8 <= r->copied_bytes)
-            copy_words((uint64_t *)(void *)(r->stack + (slot - r->copied_lo)),
-                       &g->foreign->call[i].address, 8);
-    }
+    if (g->foreign)
+        arch_foreign_restore(g->foreign, r->regs.value, r->stack, r->copied_lo, r->copied_bytes);
 }
 
 /* F1. */
