@@ -77,20 +77,39 @@ void shot_take_interrupted(struct shot *shot, const void *ucontext)
     shot_fill(shot, &regs);
 }
 
+static void print_frames(const struct gr_frame *frame, size_t count, bool truncated)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct gr_frame *f = &frame[i];
+        fprintf(stderr, "  %2zu 0x%llx %s+0x%llx %s:%d [%s]%s\n", i, (unsigned long long)f->pc,
+                f->function ? f->function : "?", (unsigned long long)f->offset,
+                f->file ? f->file : "?", f->line, f->module ? f->module : "?",
+                f->inlined ? " inlined" : "");
+    }
+    fprintf(stderr, "  %s\n", truncated ? "truncated" : "whole");
+}
+
 /* By the kept rules, and by libdwfl alone: both must say the same. */
 void shot_unwind(struct shot *shot)
 {
     static struct gr_frame again[SHOT_FRAMES];
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     bool truncated, same;
-    ssize_t count = gr_unwind(&shot->copy, shot->frame, SHOT_FRAMES, &shot->truncated);
+    ssize_t count = gr_unwind(&shot->copy, shot->frame, SHOT_FRAMES, &shot->truncated), count_again;
     assert_true(count >= 0);
     shot->count = (size_t)count;
     pthread_mutex_lock(&lock);
     gri_unwind_by_libdw(true);
-    same = gr_unwind(&shot->copy, again, SHOT_FRAMES, &truncated) == count &&
-           same_frames(again, shot->frame, shot->count) && truncated == shot->truncated;
+    count_again = gr_unwind(&shot->copy, again, SHOT_FRAMES, &truncated);
+    same = count_again == count && same_frames(again, shot->frame, shot->count) &&
+           truncated == shot->truncated;
     gri_unwind_by_libdw(false);
+    if (!same) {
+        fprintf(stderr, "by the kept rules:\n");
+        print_frames(shot->frame, shot->count, shot->truncated);
+        fprintf(stderr, "by libdwfl:\n");
+        print_frames(again, count_again < 0 ? 0 : (size_t)count_again, truncated);
+    }
     pthread_mutex_unlock(&lock);
     assert_true(same);
 }
@@ -105,12 +124,5 @@ size_t shot_find(const struct shot *shot, const char *function)
 
 void shot_print(const struct shot *shot)
 {
-    for (size_t i = 0; i < shot->count; i++) {
-        const struct gr_frame *f = &shot->frame[i];
-        fprintf(stderr, "  %2zu 0x%llx %s+0x%llx %s:%d [%s]%s\n", i, (unsigned long long)f->pc,
-                f->function ? f->function : "?", (unsigned long long)f->offset,
-                f->file ? f->file : "?", f->line, f->module ? f->module : "?",
-                f->inlined ? " inlined" : "");
-    }
-    fprintf(stderr, "  %s\n", shot->truncated ? "truncated" : "whole");
+    print_frames(shot->frame, shot->count, shot->truncated);
 }
