@@ -1,8 +1,8 @@
 /*
  * cut.c: see cut.h.
  *
- * How much of a stack is used is only known when it was copied, so each goes through a scratch copy, which grows to
- * the largest stack that it meets.
+ * How much of a stack is used, and whether vector registers were saved, is only known when it was copied, so each goes
+ * through a scratch copy, which grows to the largest stack that it meets.
  */
 #include "cut.h"
 
@@ -28,15 +28,16 @@ static bool grow(struct gr_copy *scratch)
 /* A copy that is just large enough, in one allocation. */
 static struct gr_copy *compact(const struct gr_copy *scratch)
 {
-    struct gr_copy *copy = malloc(sizeof *copy + scratch->copied_bytes);
+    struct gr_copy *copy = malloc(sizeof *copy + scratch->copied_bytes + scratch->vector_bytes);
     if (!copy)
         return NULL;
     *copy = *scratch;
     copy->stack = (uint8_t *)(copy + 1);
     copy->stack_capacity = scratch->copied_bytes;
-    copy->vectors = NULL;
-    copy->vector_capacity = copy->vector_bytes = 0;
+    copy->vectors = copy->stack + scratch->copied_bytes;
+    copy->vector_capacity = scratch->vector_bytes;
     memcpy(copy->stack, scratch->stack, scratch->copied_bytes);
+    memcpy(copy->vectors, scratch->vectors, scratch->vector_bytes);
     return copy;
 }
 
@@ -47,27 +48,31 @@ static int take_one(struct api_cut *cut, const struct gr_hold *hold, struct gr_c
         err = gr_copy_held(hold, scratch);
     if (err)
         return err;
-    if (scratch->copied_bytes > API_CUT_BYTES_MAX - cut->bytes)
+    size_t bytes = scratch->copied_bytes + scratch->vector_bytes;
+    if (bytes > API_CUT_BYTES_MAX - cut->bytes)
         return -E2BIG;
     struct gr_copy *copy = compact(scratch);
     if (!copy)
         return -ENOMEM;
     cut->copy[cut->count++] = copy;
-    cut->bytes += scratch->copied_bytes;
+    cut->bytes += bytes;
     return 0;
 }
 
 int api_cut_take(struct api_cut *cut, const struct api_suspension *suspension)
 {
-    struct gr_copy scratch = {.stack_capacity = gr_copy_stack_bytes_max()};
+    struct gr_copy scratch = {.stack_capacity = gr_copy_stack_bytes_max(),
+                              .vector_capacity = gr_copy_vector_bytes_max()};
     int err = 0;
     *cut = (struct api_cut){.copy = calloc(suspension->count + 1, sizeof *cut->copy)};
     scratch.stack = malloc(scratch.stack_capacity);
-    if (!cut->copy || !scratch.stack)
+    scratch.vectors = malloc(scratch.vector_capacity + 1);
+    if (!cut->copy || !scratch.stack || !scratch.vectors)
         err = -ENOMEM;
     for (const struct api_member *m = suspension->members; m && !err; m = m->sibling)
         err = take_one(cut, &m->hold, &scratch);
     free(scratch.stack);
+    free(scratch.vectors);
     if (err)
         api_cut_free(cut);
     return err;

@@ -2,7 +2,7 @@
  * cut.h: copies of a set of goroutines that are all held: a consistent cut.
  *
  * From the last stop to the first release no member executes, so what is copied in between is of one moment. The
- * copies are as large as the stacks' used parts; unwinding and writing come when everybody was let go.
+ * copies are as large as the stacks' used parts and saved vector registers; unwinding and writing come when everybody was let go.
  *
  *   C1  While the set is asked for, call->state is the group; afterwards it is the cutting, in every case.
  */
@@ -15,7 +15,7 @@
 
 #include "api.h"
 
-/* Of all copies together. */
+/* Of all copies together: stacks and vector registers. */
 #define API_CUT_BYTES_MAX ((size_t)1 << 30)
 
 struct api_call;

@@ -45,7 +45,8 @@ struct arch_foreign {
     uint64_t depth;
     uint64_t reserved;
     struct {
-        uint64_t slot;    /* descends with each call: where the return address lay, or SP at the call */
+        uint64_t
+            slot; /* descends with each call: where the return address lay, or SP at the call */
         uint64_t address; /* the return address, in whose place there is one into the runtime */
     } call[ARCH_FOREIGN_MAX];
 };
@@ -211,5 +212,19 @@ extern const struct arch_debug_pair arch_debug_layout[];
 
 /* `regs` as the elf_gregset_t of an ELF core's NT_PRSTATUS; absent ones are 0. */
 void arch_core_regs(void *gregset, const struct arch_regs *regs);
+
+/* A note that shows vector registers, as the kernel's own cores have it; `name` is its owner. */
+struct arch_core_note {
+    const char *name;
+    uint32_t type;
+    size_t bytes;
+};
+#define ARCH_CORE_NOTE_BYTES_MAX 4096
+/*
+ * Note `index` (0, 1, …) of the vector area of a stop, its contents in out, which has ARCH_CORE_NOTE_BYTES_MAX bytes. False:
+ * there are not so many on this machine.
+ */
+bool arch_core_vectors(unsigned index, const void *vectors, struct arch_core_note *note,
+                       uint8_t *out);
 
 #endif

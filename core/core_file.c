@@ -2,7 +2,7 @@
  * core_file.c: an ELF core of copied goroutines, which gdb opens as if each were a thread.
  *
  * What gdb needs to name frames and walk stacks, found out by leaving things away: a PT_NOTE with NT_PRSTATUS
- * for each thread and NT_AUXV (where the program was loaded); the stacks; and the dynamic linker's list of objects,
+ * for each thread (and its vector registers, where the stop saved them) and NT_AUXV (where the program was loaded); the stacks; and the dynamic linker's list of objects,
  * which gdb follows from the program's DT_DEBUG entry: the dynamic section, r_debug, and each link_map with its
  * name. Code and constants gdb takes from the files. With GR_CORE_DATA the writable segments of all objects
  * come along, so that globals can be printed.
@@ -239,10 +239,13 @@ static void segments_sort(struct gr_core *core)
 
 /* ---- Notes --------------------------------------------------------------------------------------- */
 
-static void note_add(struct bytes *out, uint32_t type, const void *data, size_t size)
+static void note_add(struct bytes *out, const char *owner, uint32_t type, const void *data,
+                     size_t size)
 {
-    static const char name[8] = "CORE";
-    ElfW(Nhdr) header = {.n_namesz = 5, .n_descsz = (uint32_t)size, .n_type = type};
+    char name[8] = "";
+    int length = snprintf(name, sizeof name, "%s", owner);
+    ElfW(Nhdr)
+        header = {.n_namesz = (uint32_t)length + 1, .n_descsz = (uint32_t)size, .n_type = type};
 
     bytes_add(out, &header, sizeof header);
     bytes_add(out, name, sizeof name);
@@ -259,7 +262,7 @@ static void add_file(struct bytes *out, uint32_t type, const char *path)
     if (fd >= 0)
         close(fd);
     if (n > 0)
-        note_add(out, type, data, (size_t)n);
+        note_add(out, "CORE", type, data, (size_t)n);
 }
 
 static void add_program(struct bytes *out)
@@ -274,7 +277,7 @@ static void add_program(struct bytes *out)
         if (info.pr_psargs[i] == '\0')
             info.pr_psargs[i] = ' ';
     snprintf(info.pr_fname, sizeof info.pr_fname, "%.15s", program_invocation_short_name);
-    note_add(out, NT_PRPSINFO, &info, sizeof info);
+    note_add(out, "CORE", NT_PRPSINFO, &info, sizeof info);
 }
 
 static void add_goroutine(struct bytes *out, const struct gr_copy *copy)
@@ -289,18 +292,33 @@ static void add_goroutine(struct bytes *out, const struct gr_copy *copy)
     status.pr_ppid = getppid();
     status.pr_pgrp = getpid();
     arch_core_regs(&status.pr_reg, &regs);
-    note_add(out, NT_PRSTATUS, &status, sizeof status);
+    note_add(out, "CORE", NT_PRSTATUS, &status, sizeof status);
 }
 
-/* The first thread's status comes first, then what is said once, then the others: gdb wants that order. */
+/* Those of a stop that saved them; gdb says of the others that they are unavailable. */
+static void add_vectors(struct bytes *out, const struct gr_copy *copy)
+{
+    uint8_t data[ARCH_CORE_NOTE_BYTES_MAX];
+    struct arch_core_note note;
+
+    for (unsigned i = 0; copy->vector_bytes && arch_core_vectors(i, copy->vectors, &note, data);
+         i++)
+        note_add(out, note.name, note.type, data, note.bytes);
+}
+
+/*
+ * The first thread's status comes first, then what is said once, then the others: gdb wants that order. Notes of a thread
+ * stand behind its status.
+ */
 static void notes_make(struct bytes *out, const struct gr_copy *const *copies, size_t count)
 {
     for (size_t i = 0; i < count && !out->failed; i++) {
         add_goroutine(out, copies[i]);
-        if (i > 0)
-            continue;
-        add_program(out);
-        add_file(out, NT_AUXV, "/proc/self/auxv");
+        if (i == 0) {
+            add_program(out);
+            add_file(out, NT_AUXV, "/proc/self/auxv");
+        }
+        add_vectors(out, copies[i]);
     }
 }
 

@@ -7,6 +7,7 @@
  */
 #include "arch.h"
 
+#include <elf.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -117,4 +118,84 @@ void arch_vectors_each(const void *vectors, arch_vector_fn *fn, void *arg)
     emit_low16(area, fn, arg);
     if (arch_vector_how != SAVE_FXSAVE && arch_vector_mask & XCR0_ZMM_UPPER)
         emit_avx512(area, fn, arg);
+}
+
+/* ---- As notes of an ELF core --------------------------------------------------------------------- */
+
+/*
+ * NT_X86_XSTATE has components where Intel's processors have them, whatever this one does: debuggers before gdb 14 know
+ * these places alone, and later ones tell the layout by XCR0 and the size.
+ */
+enum {
+    CORE_XCR0 = 464, /* in the legacy area's free part, where the kernel writes it */
+    CORE_HEADER = 512,
+    CORE_YMM = 576,
+    CORE_YMM_END = 832,
+    CORE_OPMASK = 1088,
+    CORE_ZMM_HIGH = 1152,
+    CORE_ZMM_UPPER = 1664,
+    CORE_ZMM_END = 2688
+};
+_Static_assert(CORE_ZMM_END <= ARCH_CORE_NOTE_BYTES_MAX, "it fits");
+
+/* FXSAVE's layout: x87 and SSE. What was in its initial state is so again. */
+static void core_legacy(const uint8_t *area, uint8_t out[HEADER])
+{
+    static const uint8_t initial[] = {0x7f, 0x03};
+
+    memset(out, 0, HEADER);
+    if (legacy_saved(area, COMPONENT_X87)) {
+        memcpy(out, area, 24);
+        memcpy(out + 32, area + 32, 128);
+    } else {
+        memcpy(out, initial, sizeof initial);
+    }
+    memcpy(out + 24, area + 24, 4);
+    if (legacy_saved(area, COMPONENT_SSE))
+        memcpy(out + 160, area + 160, 256);
+}
+
+static void core_component(const uint8_t *area, unsigned wanted, uint8_t *out, size_t at,
+                           size_t bytes)
+{
+    const uint8_t *from = component(area, wanted);
+
+    if (from)
+        memcpy(out + at, from, bytes);
+}
+
+/* Returns its size. */
+static size_t core_extended(const uint8_t *area, uint8_t *out)
+{
+    bool zmm = (arch_vector_mask & XCR0_SAVED) == XCR0_SAVED;
+    uint64_t xcr0 = zmm ? XCR0_SAVED : XCR0_X87_SSE | XCR0_AVX;
+    size_t size = zmm ? CORE_ZMM_END : CORE_YMM_END;
+
+    memset(out, 0, size);
+    core_legacy(area, out);
+    memcpy(out + CORE_XCR0, &xcr0, sizeof xcr0);
+    memcpy(out + CORE_HEADER, &xcr0, sizeof xcr0);
+    core_component(area, COMPONENT_AVX, out, CORE_YMM, CORE_YMM_END - CORE_YMM);
+    if (zmm) {
+        core_component(area, COMPONENT_OPMASK, out, CORE_OPMASK, 8 * 8);
+        core_component(area, COMPONENT_ZMM_HIGH, out, CORE_ZMM_HIGH, 16 * 32);
+        core_component(area, COMPONENT_ZMM_UPPER, out, CORE_ZMM_UPPER, 16 * 64);
+    }
+    return size;
+}
+
+bool arch_core_vectors(unsigned index, const void *vectors, struct arch_core_note *note,
+                       uint8_t *out)
+{
+    bool extended = arch_vector_how != SAVE_FXSAVE && arch_vector_mask & XCR0_AVX;
+
+    if (index == 0) {
+        *note = (struct arch_core_note){"CORE", NT_PRFPREG, HEADER};
+        core_legacy(vectors, out);
+    } else if (index == 1 && extended) {
+        *note = (struct arch_core_note){"LINUX", NT_X86_XSTATE, core_extended(vectors, out)};
+    } else {
+        return false;
+    }
+    return true;
 }

@@ -146,6 +146,61 @@ def a_core_of_all_has_every_backtrace_and_with_data_the_globals():
         assert int(answer.headers["Grasp-Goroutines"]) == 5, answer.headers
 
 
+def gdb_bytes(text):
+    """{what gdb printed as $N: its bytes}, of `print/x` of arrays of bytes."""
+    found = re.findall(r"^\$(\d+) = \{([^}]*)\}$", text, re.M)
+    return {int(n): bytes(int(b, 16) for b in values.split(",")) for n, values in found}
+
+
+def stopped_with_vectors(client, goroutine):
+    """Suspends it until it stops where vector registers are saved (not at a call); they, as a snapshot has them."""
+    while True:
+        client.want(200, "POST", f"/v1/goroutines/{goroutine}/suspend", {"lease_ms": 600000})
+        vectors = client.get(f"/v1/goroutines/{goroutine}/snapshot?vectors=1")["vectors"]
+        if vectors:
+            return vectors
+        client.want(200, "POST", f"/v1/goroutines/{goroutine}/resume")
+
+
+def vector_registers_are_those_of_the_stop():
+    # What gdb calls a register, the array of its bytes, and the registers whose low bytes these are in a snapshot.
+    views = [("xmm{}", "v16_int8", 16), ("ymm{}", "v32_int8", 16), ("zmm{}", "v64_int8", 32), ("v{}", "b.u", 32)]
+    with CoreDaemon() as daemon:
+        client, path = daemon.client(), daemon.path("counter")
+        g = client.spawn("hog", "simd", {"counter": path, "stretch": 0}, labels={"pick": "me"})
+        waiting = client.spawn("deep", "deep", labels={"pick": "me"})
+        counts(path)
+        waits(client, waiting)
+        vectors = stopped_with_vectors(client, g)
+        wide = {int(re.sub(r"\D", "", name)): bytes.fromhex(value) for name, value in vectors.items()
+                if re.fullmatch(r"[xyz]mm\d+|[qz]\d+", name)}
+        assert any(any(value) for value in wide.values()), vectors
+        core, _ = fetch(daemon, client, "/debug/core?selector=pick%3Dme")
+        setup = ["set print repeats unlimited", "set print elements unlimited", "set max-value-size unlimited"]
+        threads = gdb(daemon, core, "info threads")
+        number = {int(lwp): n for n, lwp in re.findall(r"^[* ] +(\d+) +LWP (\d+) ", threads, re.M)}
+        seen = 0
+        for name, member, count in views:
+            numbers = [i for i in range(count) if i in wide]
+            text = gdb(daemon, core, *setup, f"thread {number[g]}",
+                       *[f"print/x ${name.format(i)}.{member}" for i in numbers], "echo done")
+            got = gdb_bytes(text)
+            if not got:
+                continue  # gdb's architecture, or this processor, has no such register
+            for k, i in enumerate(numbers):
+                assert got[k + 1] == wide[i][:len(got[k + 1])], (name, i, got[k + 1].hex(), wide[i].hex())
+                seen += 1
+        assert seen >= len(wide), (seen, sorted(wide))
+        if "mxcsr" in vectors:
+            text = gdb(daemon, core, f"thread {number[g]}", "print/x $mxcsr", "print/x $fctrl", "print $ftag")
+            assert int(re.search(r"\$1 = .*?(0x[0-9a-f]+|\{.*\})", text).group(1), 16) \
+                == int.from_bytes(bytes.fromhex(vectors["mxcsr"]), "little"), text
+            assert "$2 = 0x37f" in text, text
+        # One that was stopped at a call has none: gdb does not invent them.
+        text = gdb(daemon, core, f"thread {number[waiting]}", "print $xmm0" if "mxcsr" in vectors else "print $v0", "bt")
+        assert "<unavailable>" in text and " wait_deep (" in text, text
+
+
 def a_selection_is_cut_at_one_moment():
     with CoreDaemon() as daemon:
         client, path = daemon.client(), daemon.path("counter")
@@ -179,5 +234,5 @@ if not shutil.which("gdb"):
     print("SKIPPED: gdb is not installed (Debian: apt-get install gdb)", file=sys.stderr)
     sys.exit(77)
 main([a_core_of_one_goroutine_has_its_stack_and_nothing_is_held,
-      a_core_of_all_has_every_backtrace_and_with_data_the_globals, a_selection_is_cut_at_one_moment,
+      a_core_of_all_has_every_backtrace_and_with_data_the_globals, vector_registers_are_those_of_the_stop, a_selection_is_cut_at_one_moment,
       thousands_of_goroutines_are_one_core])
