@@ -75,6 +75,9 @@ void api_destroy(struct api *api)
         free(api->notes[i].error);
     }
     free(api->notes);
+    for (size_t i = 0; i < api->module_name_count; i++)
+        free(api->module_names[i]);
+    free(api->module_names);
     pthread_mutex_destroy(&api->notes_lock);
     free(api);
 }

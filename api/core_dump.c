@@ -133,6 +133,11 @@ static void begin(struct api_call *call, json_t *body)
 
 void api_handle_core(struct api_call *call)
 {
+    if (call->format !=
+        API_FORMAT_CORE) { /* for people, or programs that want no ELF: what a core is made of */
+        api_handle_snapshot(call);
+        return;
+    }
     begin(call, json_pack("{s:[o]}", "ids", api_json_uint(call->id)));
 }
 

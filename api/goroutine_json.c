@@ -56,8 +56,10 @@ static void add_exit(json_t *value, const struct gr_info *info)
 {
     char *text = NULL;
     json_t *result = NULL;
-    if (gr_info_result(info->id, &text) == 0 && text)
-        result = json_loads(text, JSON_DECODE_ANY, NULL); /* gr_result let only JSON in */
+    /* gr_result let only JSON in; what jansson can't hold (a number beyond 64 bits) stays as it is. */
+    if (gr_info_result(info->id, &text) == 0 && text &&
+        !(result = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL)))
+        result = api_json_raw(text);
     free(text);
     json_object_set_new(value, "ended_at", api_json_time(info->ended_realtime_ns));
     json_object_set_new(value, "exit",

@@ -287,11 +287,12 @@ static bool read_labels(struct api_call *call, const char **list)
     json_object_foreach(labels, key, value)
     {
         if (!api_label_key_valid(key, strlen(key)) || !json_is_string(value) ||
-            json_string_length(value) > GR_LABEL_VALUE_MAX) {
+            json_string_length(value) > GR_LABEL_VALUE_MAX ||
+            strlen(json_string_value(value)) != json_string_length(value)) {
             api_problem(
                 call, 400, API_CODE_BAD_REQUEST,
                 "label \"%.80s\" must have a key of [A-Za-z0-9_.-]{1,63} and a string of at "
-                "most %d bytes as value",
+                "most %d bytes, without \\u0000, as value",
                 key, GR_LABEL_VALUE_MAX);
             return false;
         }

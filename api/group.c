@@ -390,10 +390,11 @@ void api_group_problem(struct api_call *call, const struct api_group *group)
                          "no living goroutine is selected; nothing is held");
         return;
     case API_GROUP_FAILED:
-        api_problem_with(call, 409, API_CODE_SUSPEND_INCOMPLETE, failed,
-                         "%zu of the goroutines could not be stopped in time, so that none is "
-                         "held; \"failed\" names them and says why",
-                         s->failed_count);
+        api_problem_with(
+            call, 409, API_CODE_SUSPEND_INCOMPLETE, failed,
+            "%zu of the goroutines could not be held, so that none is; \"failed\" names "
+            "them and says why",
+            s->failed_count);
         return;
     case API_GROUP_GIVEN_UP:
         json_decref(failed);

@@ -56,7 +56,7 @@ enum api_route_flag {
     API_ROUTE_PLAIN = 16,  /* not under /v1: no format, its own type, unknown parameters ignored */
     API_ROUTE_EVENTS = 32, /* Server-Sent Events, unless another format is asked for */
     API_ROUTE_SAVED = 64,  /* has the formats folded and core */
-    API_ROUTE_RAW = 128,   /* under /v1, but a file of its own type: no format */
+    API_ROUTE_RAW = 128,   /* a core, unless another format is asked for by name */
 };
 
 typedef void api_handler(struct api_call *call);
@@ -100,11 +100,13 @@ struct api {
     struct api_deadlock_watch deadlocks;
     struct api_saved_table saved;
     struct api_keys keys;
-    pthread_mutex_t notes_lock; /* guards notes */
+    pthread_mutex_t notes_lock; /* guards notes and module_names */
     struct api_module_note {
         char *name, *path, *error;
     } * notes;
     size_t note_count;
+    char **module_names; /* modules.c: the n-th is that of number n + 1; guarded by notes_lock, only grows */
+    size_t module_name_count;
     /* Requests by route and status, counted on the loop, read by the metrics job: relaxed counters.
      */
     _Atomic(uint64_t) served[API_ROUTES_MAX + 1][API_STATUSES_MAX];
@@ -210,6 +212,10 @@ json_t *
 api_json_string(const char *text); /* null for NULL; bytes that are no UTF-8 become U+FFFD */
 json_t *api_json_bytes(const char *text, size_t size);
 json_t *api_json_uint(uint64_t value);
+/* A text that is known to be JSON, and is written as it stands; NULL from the second: it is no such value. */
+json_t *api_json_raw(const char *text);
+const char *api_json_raw_text(const json_t *value);
+void api_json_write(struct api_buf *out, const json_t *value, bool pretty);
 void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns);
 uint64_t api_realtime_ns(void);
 
@@ -219,6 +225,7 @@ json_t *api_goroutine_json(struct api *api, const struct gr_info *info);
 /* By id. -ESRCH, -EOWNERDEAD, -ENOMEM. */
 int api_goroutine_get(struct api *api, uint64_t id, json_t **out);
 json_t *api_runtime_json(struct api *api);
+json_t *api_limits_json(const struct gr_stats *stats);
 /* why.c: adds to one goroutine's object why it does not run. Pool thread. */
 void api_why_add(struct api *api, const struct gr_info *info, json_t *value);
 json_t *api_wait_object_json(const struct gr_wait_object *object);

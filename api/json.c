@@ -3,8 +3,8 @@
  *
  * The route's field table says which names exist, their types and ranges; nothing reaches a handler
  * that breaks it, so that handlers read fields without looking. jansson refuses duplicate keys,
- * trailing bytes, bad UTF-8 and \u0000; depth is counted before parsing, because jansson's own cap
- * is far above ours.
+ * trailing bytes and bad UTF-8; depth is counted before parsing, because jansson's own cap is far
+ * above ours.
  */
 #include "internal.h"
 
@@ -143,8 +143,8 @@ static bool parse_body(struct api_call *call)
     const char *type = api_request_header(request, "content-type");
     if (!type || !is_json_type(type)) {
         api_problem(call, 415, API_CODE_UNSUPPORTED_TYPE,
-                    "the body must be sent as application/json, not as %.100s; with curl use "
-                    "--json instead of -d",
+                    "the body must be sent as application/json, not as %.100s; use curl --json "
+                    "instead of curl -d",
                     type ? type : "no type at all");
         return false;
     }
@@ -154,11 +154,14 @@ static bool parse_body(struct api_call *call)
         return false;
     }
     json_error_t error;
-    call->body = json_loadb(request->body, request->body_bytes, JSON_REJECT_DUPLICATES, &error);
+    call->body = json_loadb(request->body, request->body_bytes,
+                            JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!call->body) {
+        bool large = json_error_code(&error) == json_error_numeric_overflow;
         api_problem(call, 400, API_CODE_BAD_REQUEST,
-                    "the body is not valid JSON: %s (line %d, column %d)", error.text, error.line,
-                    error.column);
+                    "the body is not %s: %s (line %d, column %d)%s",
+                    large ? "usable" : "valid JSON", error.text, error.line, error.column,
+                    large ? "; integers go from -2^63 to 2^63-1, send larger ones as strings" : "");
         return false;
     }
     if (!json_is_object(call->body)) {
@@ -206,6 +209,12 @@ static bool check_ids(struct api_call *call, const struct api_field *field, cons
     return false;
 }
 
+/* Only `args` may have it: every other string is handed on as C has them. */
+static bool has_nul(const json_t *string)
+{
+    return strlen(json_string_value(string)) != json_string_length(string);
+}
+
 static bool check_field(struct api_call *call, const struct api_field *field, const json_t *value)
 {
     switch (field->type) {
@@ -218,11 +227,12 @@ static bool check_field(struct api_call *call, const struct api_field *field, co
         return false;
     case API_FIELD_STRING:
         if (json_is_string(value) && json_string_length(value) >= field->min &&
-            json_string_length(value) <= field->max)
+            json_string_length(value) <= field->max && !has_nul(value))
             return true;
         api_problem(call, 400, API_CODE_BAD_REQUEST,
-                    "field %s must be a string of %" PRIu64 " to %" PRIu64 " bytes", field->name,
-                    field->min, field->max);
+                    "field %s must be a string of %" PRIu64 " to %" PRIu64
+                    " bytes, without \\u0000",
+                    field->name, field->min, field->max);
         return false;
     case API_FIELD_OBJECT:
         if (json_is_object(value))

@@ -138,48 +138,103 @@ static json_t *note_json(const struct api_module_note *note)
                      api_json_string(note->path), "error", api_json_string(note->error));
 }
 
-/* All modules as a fresh array: few, so that a page is cut from the whole. NULL: no memory. */
-static json_t *all_modules(struct api *api)
-{
-    size_t room = gr_module_list(NULL, 0) + 16, count;
-    struct gr_module_info *infos = calloc(room, sizeof *infos);
-    if (!infos)
-        return NULL;
-    count = gr_module_list(infos, room);
-    json_t *list = json_array();
-    for (size_t i = 0; i < count && i < room; i++)
-        json_array_append_new(list, module_json(&infos[i]));
-    pthread_mutex_lock(&api->notes_lock);
-    for (size_t i = 0; i < api->note_count; i++)
-        json_array_append_new(list, note_json(&api->notes[i]));
-    pthread_mutex_unlock(&api->notes_lock);
-    free(infos);
-    return list;
-}
+/* ---- The list
+ * ---------------------------------------------------------------------------------------- */
 
-/* ---- Handlers
- * ------------------------------------------------------------------------------------ */
+struct module_item {
+    uint64_t number;
+    json_t *value;
+};
 
 struct module_walk {
     struct api_walk walk;
-    json_t *list;
+    struct module_item *items; /* all of them, ascending: few, so that a page is cut from the whole */
+    size_t count, capacity;
+    bool failed;
 };
 
-/* A module's place in the order of loading is its id here. */
+/*
+ * A module's number in lists belongs to its name for good, in the order in which names came: what is loaded, replaced
+ * or unloaded between two pages moves nobody. There are as many as the directory ever had names. 0: no memory.
+ * notes_lock held.
+ */
+static uint64_t number_of(struct api *api, const char *name)
+{
+    for (size_t i = 0; i < api->module_name_count; i++)
+        if (strcmp(api->module_names[i], name) == 0)
+            return i + 1;
+    char *copy = strdup(name);
+    char **grown = copy ? reallocarray(api->module_names, api->module_name_count + 1, sizeof *grown)
+                        : NULL;
+    if (!grown) {
+        free(copy);
+        return 0;
+    }
+    api->module_names = grown;
+    grown[api->module_name_count] = copy;
+    return ++api->module_name_count;
+}
+
+/* notes_lock held. */
+static void add_item(struct module_walk *w, const char *name, json_t *value)
+{
+    uint64_t number = number_of(w->walk.api, name);
+    if (number && value && w->count < w->capacity)
+        w->items[w->count++] = (struct module_item){number, value};
+    else
+        json_decref(value);
+    w->failed |= !number || !value;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = ((const struct module_item *)a)->number, y = ((const struct module_item *)b)->number;
+    return x < y ? -1 : x > y;
+}
+
+/* False: no memory. */
+static bool collect_modules(struct module_walk *w)
+{
+    struct api *api = w->walk.api;
+    size_t room = gr_module_list(NULL, 0) + 16;
+    struct gr_module_info *infos = calloc(room, sizeof *infos);
+    if (!infos)
+        return false;
+    size_t count = gr_module_list(infos, room);
+    count = count < room ? count : room;
+    pthread_mutex_lock(&api->notes_lock);
+    w->capacity = count + api->note_count;
+    w->items = calloc(w->capacity + 1, sizeof *w->items);
+    w->failed = !w->items;
+    for (size_t i = 0; i < count && !w->failed; i++)
+        add_item(w, infos[i].name, module_json(&infos[i]));
+    for (size_t i = 0; i < api->note_count && !w->failed; i++)
+        add_item(w, api->notes[i].name, note_json(&api->notes[i]));
+    pthread_mutex_unlock(&api->notes_lock);
+    free(infos);
+    if (w->count)
+        qsort(w->items, w->count, sizeof *w->items, by_number);
+    return !w->failed;
+}
+
 static uint64_t module_next(struct api_walk *walk, json_t **item)
 {
     struct module_walk *w = (struct module_walk *)walk;
-    json_t *value = json_array_get(w->list, walk->after);
-    if (!value)
-        return 0;
-    *item = json_incref(value);
-    return ++walk->after;
+    for (size_t i = 0; i < w->count; i++)
+        if (w->items[i].number > walk->after) {
+            *item = json_incref(w->items[i].value);
+            return walk->after = w->items[i].number;
+        }
+    return 0;
 }
 
 static void module_walk_free(struct api_walk *walk)
 {
-    json_decref(((struct module_walk *)walk)->list);
-    free(walk);
+    struct module_walk *w = (struct module_walk *)walk;
+    for (size_t i = 0; i < w->count; i++)
+        json_decref(w->items[i].value);
+    free(w->items);
+    free(w);
 }
 
 void api_handle_modules(struct api_call *call)
@@ -191,15 +246,18 @@ void api_handle_modules(struct api_call *call)
     }
     w->walk.next = module_next;
     w->walk.destroy = module_walk_free;
-    w->list = all_modules(call->api);
-    if (w->list && api_walk_begin(call, &w->walk)) {
+    bool begun = api_walk_begin(call, &w->walk);
+    if (begun && collect_modules(w)) {
         api_list_reply(call, &w->walk);
         return;
     }
-    if (!w->list)
+    if (begun)
         api_problem_no_memory(call);
     module_walk_free(&w->walk);
 }
+
+/* ---- Handlers
+ * ------------------------------------------------------------------------------------ */
 
 static json_t *find_module(struct api *api, const char *name)
 {

@@ -69,21 +69,15 @@ int api_status_at(size_t index)
     return index < STATUSES ? statuses[index].status : 0;
 }
 
-static int append(const char *bytes, size_t size, void *buf)
-{
-    api_buf_add(buf, bytes, size);
-    return 0;
-}
-
 void api_render(struct api_buf *out, const json_t *value, enum api_format format, api_text_fn *text)
 {
     switch (format) {
     case API_FORMAT_JSON:
     case API_FORMAT_NDJSON:
-        json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY);
+        api_json_write(out, value, false);
         break;
     case API_FORMAT_PRETTY:
-        json_dump_callback(value, append, out, JSON_INDENT(2) | JSON_ENCODE_ANY);
+        api_json_write(out, value, true);
         break;
     case API_FORMAT_TEXT:
         (text ? text : api_text_lines)(out, value);
@@ -225,7 +219,7 @@ void api_problem_goroutine(struct api_call *call, int err, uint64_t id)
 static const struct {
     const char *name, *type;
     enum api_format format;
-    unsigned flag; /* only of routes that have it; 0: of all */
+    unsigned flags; /* only of routes that have one of them; 0: of all */
 } formats[] = {
     {"sse", "text/event-stream", API_FORMAT_SSE, API_ROUTE_EVENTS},
     {"json", "application/json", API_FORMAT_JSON, 0},
@@ -233,7 +227,7 @@ static const struct {
     {"ndjson", "application/x-ndjson", API_FORMAT_NDJSON, 0},
     {"text", "text/plain", API_FORMAT_TEXT, 0},
     {"folded", "text/plain", API_FORMAT_FOLDED, API_ROUTE_SAVED},
-    {"core", "application/x-core", API_FORMAT_CORE, API_ROUTE_SAVED},
+    {"core", "application/x-core", API_FORMAT_CORE, API_ROUTE_SAVED | API_ROUTE_RAW},
 };
 #define FORMATS (sizeof formats / sizeof formats[0])
 
@@ -285,15 +279,17 @@ static int accept_quality(const char *accept, const char *type)
 
 static bool has_format(const struct api_route *route, size_t i)
 {
-    return (route->flags & formats[i].flag) == formats[i].flag;
+    return !formats[i].flags || route->flags & formats[i].flags;
 }
 
 bool api_format_choose(struct api_call *call)
 {
     call->format = call->route->flags & API_ROUTE_EVENTS ? API_FORMAT_SSE : API_FORMAT_JSON;
-    if (call->route->flags & (API_ROUTE_PLAIN | API_ROUTE_RAW))
-        return true;
     const char *name = api_param(call, "format");
+    if (call->route->flags & API_ROUTE_RAW)
+        call->format = API_FORMAT_CORE;
+    if (call->route->flags & API_ROUTE_PLAIN || (call->route->flags & API_ROUTE_RAW && !name))
+        return true; /* whoever accepts JSON alone as well gets the file that it asked for */
     if (name) {
         for (size_t i = 0; i < FORMATS; i++)
             if (strcmp(formats[i].name, name) == 0 && has_format(call->route, i)) {
@@ -303,6 +299,7 @@ bool api_format_choose(struct api_call *call)
         api_problem(call, 400, API_CODE_BAD_REQUEST,
                     "parameter format must be one of json, pretty, ndjson and text%s",
                     call->route->flags & API_ROUTE_SAVED    ? ", folded and core"
+                    : call->route->flags & API_ROUTE_RAW    ? ", or core"
                     : call->route->flags & API_ROUTE_EVENTS ? ", or sse"
                                                             : "");
         return false;

@@ -59,7 +59,7 @@ static const struct api_field suspend_fields[] = {
 #define SELECTION                                                                                  \
     {"ids", API_FIELD_IDS, 1, API_IDS_MAX, false}, STRING("selector", API_URI_BYTES_MAX),          \
         STRING("module", GR_NAME_MAX), UINT("root", 1, API_ID_MAX), BOOL("all"),                   \
-        {"except", API_FIELD_IDS, 0, API_IDS_MAX, false}, STRING("require", 3),                    \
+        {"except", API_FIELD_IDS, 0, API_IDS_MAX, false}, STRING("require", API_NOTE_BYTES_MAX),   \
         UINT("timeout_ms", 0, API_TIMEOUT_MS_MAX)
 static const struct api_field suspend_group_fields[] = {
     SELECTION, UINT("lease_ms", API_LEASE_MS_MIN, API_LEASE_MS_MAX),
@@ -146,7 +146,8 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/goroutines/{id}/snapshot", api_handle_snapshot, READ, 0, snapshot_params, NULL,
      api_text_snapshot},
     {"GET", "/v1/goroutines/{id}/stack", api_handle_stack, READ, 0, NULL, NULL, api_text_stack},
-    {"GET", "/v1/goroutines/{id}/core", api_handle_core, READ, RAW, core_params, NULL, NULL},
+    {"GET", "/v1/goroutines/{id}/core", api_handle_core, READ, RAW, core_params, NULL,
+     api_text_snapshot},
     {"GET", "/v1/gdb", api_handle_gdb, READ | CONTROL | LOAD, 0, gdb_params, NULL, NULL},
     {"GET", "/v1/goroutines/{id}/roots", api_handle_roots, READ, 0, roots_params, NULL,
      api_text_roots},

@@ -265,12 +265,16 @@ void api_text_snapshot(struct api_buf *out, const json_t *value)
 
 static void leaf(struct api_buf *out, const char *path, const json_t *value)
 {
-    char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    const char *shown = json_is_string(value) ? json_string_value(value) : text;
+    struct api_buf text = {0};
+    if (json_is_string(value) && !api_json_raw_text(value))
+        api_buf_str(&text, json_string_value(value));
+    else
+        api_json_write(&text, value, false);
+    api_buf_add(&text, "", 1);
     api_buf_printf(out, "%-24s ", path);
-    api_buf_plain(out, shown ? shown : "", 0);
+    api_buf_plain(out, text.failed ? "" : text.data, 0);
     api_buf_str(out, "\n");
-    free(text);
+    api_buf_free(&text);
 }
 
 /* "a.b value", a line a leaf. Depth: two levels of objects, deeper ones as JSON. */

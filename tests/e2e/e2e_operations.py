@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import Daemon, HANG_SECONDS, counts, hog, main, not_under, standing_still, until
+from harness import Daemon, HANG_SECONDS, Modules, counts, hog, main, not_under, standing_still, until
 
 CRASH = """#include <grasp/goroutine.h>
 #include <string.h>
@@ -132,27 +132,6 @@ int main(void)
     return count == 1 ? 0 : 30 + count;
 }
 """
-
-
-class Modules:
-    """A directory with one module of `source`, and programs beside it."""
-
-    def __init__(self, name, source):
-        self.path = tempfile.mkdtemp(prefix="grasp-ops-")
-        self.compile(name + ".so", source, [os.path.join(Daemon.bin, "grasp-cc"), "-O1", "-g"])
-
-    def compile(self, name, source, compiler):
-        path = os.path.join(self.path, name)
-        with open(path + ".c", "w") as file:
-            file.write(source)
-        subprocess.run(compiler + ["-o", path, path + ".c"], check=True, timeout=60)
-        return path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *failure):
-        shutil.rmtree(self.path)
 
 
 def a_crash_leaves_a_report_and_ends_the_daemon():

@@ -231,6 +231,27 @@ class Stream:
         self.connection.close()
 
 
+class Modules:
+    """A directory with one module of `source`, and programs beside it."""
+
+    def __init__(self, name, source):
+        self.path = tempfile.mkdtemp(prefix="grasp-modules-")
+        self.compile(name + ".so", source, [os.path.join(Daemon.bin, "grasp-cc"), "-O1", "-g"])
+
+    def compile(self, name, source, compiler):
+        path = os.path.join(self.path, name)
+        with open(path + ".c", "w") as file:
+            file.write(source)
+        subprocess.run(compiler + ["-o", path, path + ".c"], check=True, timeout=60)
+        return path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        shutil.rmtree(self.path)
+
+
 NOT_UNDER = {}
 
 

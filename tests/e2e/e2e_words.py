@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""e2e_words.py: promises of the API, word by word, that no other part has a case for."""
+import json
+
+from harness import Daemon, Modules, main, until
+
+RESULTS = r"""#include <grasp/goroutine.h>
+static int echo(const char *args) { return gr_result(args); }
+static int large(const char *args)
+{
+    (void)args;
+    return gr_result("{ \"hash\": 14695981039346656037,\n\t\"list\": [1, 18446744073709551615], \"text\": \"a \\\" b\" }");
+}
+static int marked(const char *args)
+{
+    (void)args;
+    return gr_result("[\"\\u0001\", {\"\\u0001\": \"}\"}, \"\\u00ff}\"]");
+}
+static int nap(const char *args) { (void)args; return gr_sleep_ns(1000000000000ull) ? 0 : 1; }
+GR_ENTRY("echo", echo, "leaves its arguments as result");
+GR_ENTRY("large", large, "leaves numbers that need 64 bits without a sign");
+GR_ENTRY("marked", marked, "leaves strings with odd characters");
+GR_ENTRY("nap", nap, "sleeps until cancelled");
+"""
+LARGE = {"hash": 14695981039346656037, "list": [1, 18446744073709551615], "text": 'a " b'}
+
+
+def results_come_out_as_they_were_left():
+    """Any JSON: also numbers that do not fit into a signed 64-bit integer."""
+    with Modules("result", RESULTS) as modules, Daemon(modules=modules.path) as daemon:
+        client = daemon.client()
+        g = client.spawn("result", "large")
+        assert client.wait_dead(g)["result"] == LARGE
+        for form in ("json", "pretty", "ndjson"):
+            answer = client.want(200, "GET", f"/v1/goroutines/{g}?format={form}")
+            assert answer.json["exit"]["result"] == LARGE, answer
+            assert form == "pretty" or answer.text.count("\n") == 1, answer.text
+        assert "14695981039346656037" in client.want(200, "GET", f"/v1/goroutines/{g}?format=text").text
+        lines = client.want(200, "GET", "/v1/goroutines?format=ndjson").text.splitlines()
+        assert json.loads(lines[0])["exit"]["result"] == LARGE and len(lines) == 2, lines
+        odd = client.spawn("result", "marked")
+        assert client.wait_dead(odd)["result"] == ["\x01", {"\x01": "}"}, "\xff}"]
+        for value in (None, True, 0.1, -1, 2**63 - 1, -2**63, "", "ä€\U0001f600 \"\\/\b\f\n\r\t\x7f", [[], {}], {"a": {"b": [None]}}):
+            g = client.spawn("result", "echo", value) if value is not None else client.spawn("result", "echo")
+            assert client.wait_dead(g) == {"reason": "returned", "code": 0, "result": value}, value
+
+
+def strings_with_a_nul_are_arguments_only():
+    with Modules("result", RESULTS) as modules, Daemon(modules=modules.path) as daemon:
+        client = daemon.client()
+        client.want(201, "POST", "/v1/goroutines", {"module": "result", "entry": "echo", "args": "a\0b"})
+        for body in ({"module": "result\0x", "entry": "echo"}, {"module": "result", "entry": "echo\0"},
+                     {"module": "result", "entry": "echo", "labels": {"k": "v\0w"}}):
+            answer = client.want(400, "POST", "/v1/goroutines", body, "bad-request")
+            assert "\\u0000" in answer.json["detail"], answer
+        g = client.spawn("result", "nap")
+        client.want(400, "POST", f"/v1/goroutines/{g}/suspend", {"owner": "a\0"}, "bad-request")
+        client.want(400, "POST", "/v1/suspensions", {"selector": "a\0"}, "bad-request")
+        assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
+
+
+def numbers_out_of_range_say_what_to_do():
+    with Daemon() as daemon:
+        client = daemon.client()
+        for number in ("18446744073709551615", "-9223372036854775809", "1e400"):
+            answer = client.want(400, "POST", "/v1/goroutines", '{"module":"hog","entry":"calls","args":%s}' % number, "bad-request")
+            assert "send larger ones as strings" in answer.json["detail"], answer
+        assert client.get("/v1/goroutines")["items"] == []
+
+
+def pages_of_modules_fit_together_whatever_is_unloaded_between_them():
+    with Daemon() as daemon:
+        client = daemon.client()
+        whole = [item["name"] for item in client.get("/v1/modules")["items"]]
+        page = client.get("/v1/modules?limit=2")
+        met = [item["name"] for item in page["items"]]
+        assert met == whole[:2]
+        client.want(204, "DELETE", f"/v1/modules/{met[0]}")
+        client.want(204, "DELETE", f"/v1/modules/{whole[3]}")
+        client.want(201, "POST", "/v1/modules", {"name": whole[3]})
+        while page["next"]:
+            page = client.get(f"/v1/modules?limit=1&cursor={page['next']}")
+            met += [item["name"] for item in page["items"]]
+        assert met == whole, "each that was there throughout exactly once"
+
+
+def every_get_under_v1_is_text_for_people():
+    with Modules("result", RESULTS) as modules, Daemon("--state", "state", modules=modules.path) as daemon:
+        client = daemon.client()
+        g = client.spawn("result", "nap")
+        until(lambda: client.state(g) == "waiting", "it sleeps")
+        held = client.want(200, "POST", f"/v1/goroutines/{g}/suspend").json["id"]
+        saved = client.want(201, "POST", "/v1/snapshots", {"all": True}).json["id"]
+        for target in ("runtime", "modules", "modules/result", "goroutines", f"goroutines/{g}", f"goroutines/{g}/log", f"goroutines/{g}/snapshot",
+                       f"goroutines/{g}/stack", f"goroutines/{g}/core", f"goroutines/{g}/roots", "suspensions", f"suspensions/{held}",
+                       "snapshots", f"snapshots/{saved}", "deadlocks"):
+            answer = client.want(200, "GET", f"/v1/{target}?format=text")
+            assert answer.headers["Content-Type"] == "text/plain; charset=utf-8", (target, answer.headers)
+            assert not answer.text.startswith("{"), (target, answer)
+        assert "gr_sleep_ns()" in client.want(200, "GET", f"/v1/goroutines/{g}/core?format=text").text
+        # Without being asked for another one by name a core is a core.
+        for accept in (None, "*/*", "application/json"):
+            answer = client.ask("GET", f"/v1/goroutines/{g}/core", headers={"Accept": accept} if accept else None)
+            assert answer.status == 200 and answer.body.startswith(b"\x7fELF"), (accept, answer)
+        client.want(400, "GET", f"/v1/goroutines/{g}/core?format=folded", code="bad-request")
+
+
+def refusals_name_what_to_do_instead():
+    with Daemon() as daemon:
+        client = daemon.client()
+        g = client.spawn("deadlock", "channel")
+        answer = client.ask("POST", f"/v1/goroutines/{g}/suspend", "{}", {"Content-Type": "application/x-www-form-urlencoded"})
+        assert answer.status == 415 and "curl --json" in answer.json["detail"], answer
+        for require in ("most", "", "ALL"):
+            answer = client.want(400, "POST", "/v1/suspensions", {"ids": [g], "require": require}, "bad-request")
+            assert '"any" or "all"' in answer.json["detail"], answer
+        assert client.get("/v1/suspensions")["items"] == []
+
+
+main([
+    results_come_out_as_they_were_left,
+    strings_with_a_nul_are_arguments_only,
+    numbers_out_of_range_say_what_to_do,
+    pages_of_modules_fit_together_whatever_is_unloaded_between_them,
+    every_get_under_v1_is_text_for_people,
+    refusals_name_what_to_do_instead,
+])
