@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 static void head(struct api_buf *out, const char *name, const char *type, const char *help)
 {
@@ -23,7 +24,7 @@ static void single(struct api_buf *out, const char *name, const char *type, cons
 static void add_states(struct api_buf *out, const struct gr_stats *stats)
 {
     head(out, "grasp_goroutines", "gauge", "Goroutines by state.");
-    for (unsigned i = GR_RUNNABLE; i < GR_DEAD; i++) {
+    for (unsigned i = GR_RUNNABLE; i <= GR_DEAD; i++) { /* of the dead those that are kept */
         uint64_t count = stats->by_state[i];
         /* Copystack is shown as waiting: one series a name. */
         if (i == GR_COPYSTACK || i == GR_COPYSTACK_WOKEN)
@@ -33,6 +34,18 @@ static void add_states(struct api_buf *out, const struct gr_stats *stats)
         api_buf_printf(out, "grasp_goroutines{state=\"%s\"} %" PRIu64 "\n",
                        gr_state_name((enum gr_state)i), count);
     }
+}
+
+/* The names are those of `limits` in GET /v1/runtime. */
+static void add_limits(struct api_buf *out, const struct gr_stats *stats)
+{
+    json_t *limits = api_limits_json(stats), *limit;
+    const char *name;
+    head(out, "grasp_limit", "gauge", "What this daemon allows at most.");
+    json_object_foreach(limits, name, limit)
+        api_buf_printf(out, "grasp_limit{limit=\"%s\"} %" JSON_INTEGER_FORMAT "\n", name,
+                       json_integer_value(limit));
+    json_decref(limits);
 }
 
 static void add_latency(struct api_buf *out, const struct gr_stats *stats)
@@ -109,13 +122,16 @@ void api_handle_metrics(struct api_call *call)
     struct gr_stats stats;
     gr_stats(&stats);
     head(out, "grasp_info", "gauge", "The daemon's version and architecture.");
-    api_buf_printf(out, "grasp_info{version=\"%s\",arch=\"%s\"} 1\n", call->api->config.version,
-                   gr_arch_name());
+    api_buf_printf(out, "grasp_info{version=\"%s\",arch=\"%s\",pid=\"%d\",instance=\"%s\"} 1\n",
+                   call->api->config.version, gr_arch_name(), (int)getpid(), call->api->instance);
     single(out, "grasp_procs", "gauge", "Processors: goroutines that may run at once.",
            stats.procs);
     single(out, "grasp_threads", "gauge", "Threads of the runtime.", stats.threads);
     single(out, "grasp_async_preempt", "gauge", "1 if preemption by signal is on.",
            stats.async_preempt);
+    head(out, "grasp_time_slice_seconds", "gauge", "How long a goroutine runs while others wait.");
+    api_buf_printf(out, "grasp_time_slice_seconds %.9g\n", stats.time_slice_us / 1e6);
+    add_limits(out, &stats);
     add_states(out, &stats);
     single(out, "grasp_held_goroutines", "gauge", "Goroutines with at least one hold.", stats.held);
     single(out, "grasp_leases", "gauge", "Suspensions that are held now.",

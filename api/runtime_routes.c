@@ -60,7 +60,7 @@ static json_t *refusals_json(const struct gr_stats *stats)
     return value;
 }
 
-static json_t *limits_json(const struct gr_stats *stats)
+json_t *api_limits_json(const struct gr_stats *stats)
 {
     return json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:i}", "max_goroutines",
                      api_json_uint(stats->max_goroutines), "holds_per_goroutine", GR_HOLDS_MAX,
@@ -95,7 +95,7 @@ json_t *api_runtime_json(struct api *api)
                         json_pack("{s:o,s:o}", "sync", api_json_uint(stats.preempts_sync), "async",
                                   api_json_uint(stats.preempts_async)));
     json_object_set_new(value, "refusals", refusals_json(&stats));
-    json_object_set_new(value, "limits", limits_json(&stats));
+    json_object_set_new(value, "limits", api_limits_json(&stats));
     const _Atomic(uint32_t) *sessions = api->config.gdb_sessions;
     json_object_set_new(
         value, "gdb",
