@@ -39,6 +39,7 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
 {
     enum gr_state state = gri_word_state(w) == GR_IDLE ? GR_RUNNABLE : gri_word_state(w);
     uint64_t now = arch_ticks(), cpu = load(&g->cpu_ticks);
+    uint64_t until = state == GR_SYSCALL ? load(&g->wait_since_ticks) : now;
 
     *info = (struct gr_info){
         .id = load(&g->id),
@@ -58,8 +59,8 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         .preempts_sync = load(&g->preempts_sync),
         .preempts_async = load(&g->preempts_async),
     };
-    if (state == GR_RUNNING && now > load(&g->run_since_ticks))
-        cpu += now - load(&g->run_since_ticks);
+    if ((state == GR_RUNNING || state == GR_SYSCALL) && until > load(&g->run_since_ticks))
+        cpu += until - load(&g->run_since_ticks);
     info->cpu_ns = gri_ticks_to_ns(cpu);
     if (gri_state_waits(state) || state == GR_SYSCALL) {
         uint64_t since = load(&g->wait_since_ticks);

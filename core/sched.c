@@ -447,12 +447,9 @@ _Noreturn void gri_schedule(struct gr_m *m)
         if (m->locked_g) {
             gri_thread_park_locked(m);
             g = m->locked_g;
-            m->ticks = arch_ticks();
         } else {
-            if (!m->p) { /* it came back from a system call and found no processor */
+            if (!m->p) /* it came back from a system call and found no processor */
                 gri_thread_park(m);
-                m->ticks = arch_ticks();
-            }
             g = find_runnable(m);
         }
         execute(m, g);

@@ -117,5 +117,7 @@ void gri_syscall_exit(struct gr_g *g)
             }
         }
     }
+    if (!m->p) /* its processor was another's meanwhile: it was not on one */
+        m->ticks += arch_ticks() - atomic_load_explicit(&g->wait_since_ticks, memory_order_relaxed);
     gri_mcall(exit_on_system_stack, NULL);
 }

@@ -121,6 +121,7 @@ static void sleep_on_sema(struct gr_m *m)
     atomic_store_explicit(&m->sema, 0, memory_order_relaxed);
     gri_processor_acquire(m, m->next_p);
     m->next_p = NULL;
+    m->ticks = arch_ticks(); /* what comes next is not charged for the sleep */
 }
 
 static void *worker_main(void *arg)
@@ -148,7 +149,6 @@ static void *worker_main(void *arg)
     }
 #endif
     m->tsan_fiber = GRI_TSAN_CURRENT();
-    m->ticks = arch_ticks();
     /* release; pairs with whoever looks at another thread's fields (profile.c). */
     atomic_store_explicit(&m->ready, 1, memory_order_release);
     sleep_on_sema(m);

@@ -143,7 +143,7 @@ struct gr_info {
     char wait_reason[32];        /* "" unless waiting: "chan receive", "sleep", "poll", … */
     uint64_t wait_address;       /* the object waited for, 0 if none */
     uint64_t wait_ns;            /* how long it has been waiting */
-    uint64_t cpu_ns;             /* time as running, its current run included */
+    uint64_t cpu_ns;             /* on a processor, its current run included; of system calls those that kept it */
     uint64_t created_realtime_ns, ended_realtime_ns;
     int m, p; /* thread and processor it runs on, or last ran on; -1: none */
     uint64_t pc; /* where it was when it last stopped, 0 if not known */

@@ -6,8 +6,13 @@
  */
 #include "harness.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <grasp/inspect.h>
 #include <grasp/waits.h>
 
 static atomic_uint ended;
@@ -357,6 +362,124 @@ static void a_lock_of_a_foreign_thread_is_no_deadlock(void **state)
     expect_no_faults();
 }
 
+/* ---- What is shown of it
+ * ----------------------------------------------------------------------------- */
+
+static atomic_uint call_may_end;
+
+static void call_into_the_kernel(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&call_may_end))
+        syscall(SYS_futex, &call_may_end, FUTEX_WAIT, 0, NULL, NULL, 0);
+    atomic_fetch_add(&ended, 1);
+}
+
+static bool is_long_in_the_kernel(void *id)
+{
+    struct gr_info info = info_of(*(uint64_t *)id);
+
+    return info.state == GR_SYSCALL && info.wait_ns > 500000000;
+}
+
+/* Two figures are compared, neither with a time of day: how long it was in the call, and how long on a processor. */
+static void a_long_system_call_is_no_time_on_a_processor(void **state)
+{
+    uint64_t id = go(call_into_the_kernel, NULL), before;
+    struct gr_info info;
+
+    (void)state;
+    eventually(is_long_in_the_kernel, &id, "it is in the kernel");
+    before = info_of(id).cpu_ns;
+    info = info_of(id);
+    assert_int_equal(info.cpu_ns,
+                     before); /* it stands still, and what came before the call is in it */
+    assert_true(info.cpu_ns > 0);
+    atomic_store(&call_may_end, 1);
+    syscall(SYS_futex, &call_may_end, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    eventually_dead(id);
+    assert_true(info_of(id).cpu_ns < info.wait_ns / 2);
+    expect_no_faults();
+}
+
+/* Pinned ones are handed from thread to thread, and each of these sleeps in between. */
+#define SHARERS       8
+#define SHARER_ROUNDS 3000
+
+static atomic_uint sharers_done;
+
+static void share_pinned(void *arg)
+{
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+    (void)arg;
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < SHARER_ROUNDS; i++)
+        gr_yield();
+    pthread_mutex_unlock(&mutex);
+    atomic_fetch_add(&sharers_done, 1);
+}
+
+static void share_free(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < SHARER_ROUNDS; i++)
+        gr_yield();
+    atomic_fetch_add(&sharers_done, 1);
+}
+
+static void time_on_a_processor_is_counted_once(void **state)
+{
+    uint64_t id[SHARERS], sum = 0, before = gr_now_ns(), passed;
+
+    (void)state;
+    for (int i = 0; i < SHARERS; i++)
+        id[i] = go(i % 2 ? share_pinned : share_free, NULL);
+    eventually_count(&sharers_done, SHARERS, "all have had their turns");
+    for (int i = 0; i < SHARERS; i++) {
+        eventually_dead(id[i]);
+        sum += info_of(id[i]).cpu_ns;
+    }
+    passed = gr_now_ns() - before;
+    assert_true(sum <= 2 * passed); /* processors */
+    expect_no_faults();
+}
+
+static atomic_uint sleeper_may_end;
+
+__attribute__((noinline)) static void sleep_here(void)
+{
+    while (!atomic_load(&sleeper_may_end))
+        gr_sleep_ns(20000000);
+}
+
+static void sleeper(void *arg)
+{
+    (void)arg;
+    sleep_here();
+}
+
+static bool is_shown_in_its_function(void *id)
+{
+    struct gr_info info = info_of(*(uint64_t *)id);
+    struct gr_frame frame = {0};
+
+    if (info.state == GR_WAITING && info.pc)
+        gr_symbolise(info.pc, true, &frame);
+    return frame.function && strcmp(frame.function, "sleep_here") == 0;
+}
+
+static void a_sleeper_is_shown_where_it_sleeps(void **state)
+{
+    uint64_t id = go(sleeper, NULL);
+
+    (void)state;
+    eventually(is_shown_in_its_function, &id, "the function that sleeps is shown");
+    atomic_store(&sleeper_may_end, 1);
+    eventually_dead(id);
+    expect_no_faults();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +490,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_wait_group_shows_its_count),
         cmocka_unit_test(a_lock_of_libc_shows_the_goroutine_on_its_owners_thread),
         cmocka_unit_test(a_lock_of_a_foreign_thread_is_no_deadlock),
+        cmocka_unit_test(a_long_system_call_is_no_time_on_a_processor),
+        cmocka_unit_test(time_on_a_processor_is_counted_once),
+        cmocka_unit_test(a_sleeper_is_shown_where_it_sleeps),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});
