@@ -174,6 +174,8 @@ void arch_regs_from_context(struct arch_regs *regs, const struct arch_context *c
 /* `async`: the frame of arch_on_async, else of arch_on_check. */
 void arch_regs_from_frame(struct arch_regs *regs, const struct arch_frame *frame, bool async);
 void arch_regs_from_signal(struct arch_regs *regs, const void *ucontext);
+/* Where the function returns to whose first instruction or import stub these registers were caught in. */
+uint64_t arch_caller(const struct arch_regs *regs);
 
 /* Size of the vector area that arch_on_* were handed, and a walk over its registers: name, bytes lowest first. */
 size_t arch_vectors_bytes(void);

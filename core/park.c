@@ -185,6 +185,8 @@ static void yield_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
         gri_runq_push(m->p, g);
 }
 
+#define CALLER ((uint64_t)__builtin_return_address(0)) /* shown to people: relaxed */
+
 void gr_yield(void)
 {
     struct gr_g *g = gri_self();
@@ -193,6 +195,7 @@ void gr_yield(void)
         sched_yield();
         return;
     }
+    atomic_store_explicit(&g->pc_hint, CALLER, memory_order_relaxed);
     gri_mcall(yield_on_system_stack, NULL);
 }
 
@@ -217,6 +220,7 @@ int gr_sleep_ns(uint64_t ns)
         gr_yield();
         return 0;
     }
+    atomic_store_explicit(&g->pc_hint, CALLER, memory_order_relaxed);
     w = GRI_WAIT_RECORD(g, struct gri_waiter, &local);
     *w = (struct gri_waiter){0};
     result = gri_wait(w, GRI_WAIT_SLEEP, NULL, now + ns < now ? UINT64_MAX : now + ns, NULL, NULL);

@@ -91,6 +91,11 @@ void arch_regs_from_frame(struct arch_regs *regs, const struct arch_frame *frame
     set_pc_sp(regs, frame->pc, frame->sp);
 }
 
+uint64_t arch_caller(const struct arch_regs *regs)
+{
+    return arch_strip(regs->value[30]);
+}
+
 void arch_regs_from_signal(struct arch_regs *regs, const void *ucontext)
 {
     const mcontext_t *m = &((const ucontext_t *)ucontext)->uc_mcontext;

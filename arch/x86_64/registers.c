@@ -109,6 +109,11 @@ void arch_regs_from_frame(struct arch_regs *regs, const struct arch_frame *frame
     set_pc_sp(regs, frame->pc, (uint64_t)(frame + 1) + (async ? RED_ZONE : 0));
 }
 
+uint64_t arch_caller(const struct arch_regs *regs)
+{
+    return *(const uint64_t *)regs->sp;
+}
+
 void arch_regs_from_signal(struct arch_regs *regs, const void *ucontext)
 {
     static const uint8_t number[16] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP,
