@@ -118,6 +118,14 @@ void cli_filters(const struct cli *cli, struct http_buf *path);
 void cli_print_json(const struct cli *cli, const json_t *value);
 bool cli_wants_json(const struct cli *cli);
 
+/*
+ * What a command that takes several operands answers for one of them: with ndjson it is printed at once, with json it waits
+ * in `values`, an array, for the end, since that is to be one value: the only one as it is, else an array. Both take the
+ * reference; end allows NULL.
+ */
+void cli_add_json(const struct cli *cli, json_t *values, json_t *value);
+void cli_end_json(const struct cli *cli, json_t *values);
+
 /* Text without control characters, and a line end of its own if it has none. */
 void cli_print_plain(const char *text, size_t size);
 

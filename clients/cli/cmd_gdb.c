@@ -148,13 +148,42 @@ static bool find_program(struct cli *cli, char *out, size_t out_bytes)
     return false;
 }
 
+/* A goroutine that is not there is said here, with our exit code: gdb would only find its connection closed. */
+static bool are_there(struct cli *cli)
+{
+    struct http_buf path = {0};
+    bool good = true;
+    for (size_t i = 0; i < cli->arg_count && good; i++) {
+        path.size = 0;
+        http_buf_printf(&path, "/v1/goroutines/%s", cli->args[i]);
+        json_t *g = cli_ask(cli, "GET", path.data, NULL);
+        good = g != NULL;
+        if (good && strcmp(cli_string(g, "state"), "dead") == 0) {
+            cli_fail(cli, CLI_NOT_FOUND, "goroutine %s has ended", cli->args[i]);
+            good = false;
+        }
+        json_decref(g);
+    }
+    if (cli->options.selector) {
+        http_buf_str(&path, "/v1/goroutines?state=live&limit=1&selector=");
+        http_buf_quoted(&path, cli->options.selector);
+        json_t *list = cli_ask(cli, "GET", path.data, NULL);
+        good = list && json_array_size(json_object_get(list, "items"));
+        if (list && !good)
+            cli_fail(cli, CLI_NOT_FOUND, "no live goroutine matches \"%s\"", cli->options.selector);
+        json_decref(list);
+    }
+    http_buf_free(&path);
+    return good;
+}
+
 static int run_gdb(struct cli *cli)
 {
     char program[PATH_MAX], self[PATH_MAX];
     struct http_buf remote = {0};
     size_t count = 0;
     ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (!find_program(cli, program, sizeof program))
+    if (!are_there(cli) || !find_program(cli, program, sizeof program))
         return cli->failure;
     self[size > 0 ? size : 0] = 0;
     set_environment(cli, size > 0 ? self : "grasp");

@@ -93,7 +93,7 @@ static int release(struct cli *cli, uint64_t suspension)
     return CLI_OK;
 }
 
-static int resume_one(struct cli *cli, const char *text)
+static int resume_one(struct cli *cli, const char *text, json_t *values)
 {
     char path[64];
     uint64_t id = cli_id(cli, text);
@@ -108,11 +108,15 @@ static int resume_one(struct cli *cli, const char *text)
     json_t *g = cli_ask(cli, "POST", path, body);
     if (!g)
         return cli->failure;
-    if (cli_wants_json(cli))
-        cli_print_json(cli, g);
-    else if (cli_number(g, "holds"))
-        printf("goroutine %" PRIu64 " is still held %" PRIu64 " times\n", id,
-               cli_number(g, "holds"));
+    uint64_t holds = cli_number(g, "holds");
+    if (values) {
+        cli_add_json(cli, values, g);
+        return CLI_OK;
+    }
+    if (holds == 1)
+        printf("goroutine %" PRIu64 " is still held once\n", id);
+    else if (holds)
+        printf("goroutine %" PRIu64 " is still held %" PRIu64 " times\n", id, holds);
     else
         printf("goroutine %" PRIu64 " runs again\n", id);
     json_decref(g);
@@ -129,11 +133,13 @@ int cli_resume(struct cli *cli)
             cli, CLI_USAGE,
             "what is to run again? Give goroutine ids, or --suspension ID; `grasp holds` "
             "lists what is held");
+    json_t *values = cli_wants_json(cli) ? json_array() : NULL;
     /* Each of them is tried: a release must not depend on its neighbours. */
     for (size_t i = 0; i < cli->arg_count; i++) {
-        int one = resume_one(cli, cli->args[i]);
+        int one = resume_one(cli, cli->args[i], values);
         result = result ? result : one;
     }
+    cli_end_json(cli, values);
     return result;
 }
 
@@ -201,17 +207,20 @@ int cli_cancel(struct cli *cli)
 {
     char path[64];
     int result = CLI_OK;
+    json_t *values = cli_wants_json(cli) ? json_array() : NULL;
     for (size_t i = 0; i < cli->arg_count; i++) {
         uint64_t id = cli_id(cli, cli->args[i]);
         snprintf(path, sizeof path, "/v1/goroutines/%" PRIu64, id);
         json_t *g = id ? cli_ask(cli, "DELETE", path, NULL) : NULL;
-        if (!g)
+        if (!g) {
             result = result ? result : cli->failure;
-        else if (cli_wants_json(cli))
-            cli_print_json(cli, g);
-        else
+        } else if (values) {
+            cli_add_json(cli, values, g);
+        } else {
             printf("goroutine %" PRIu64 " was asked to end\n", id);
-        json_decref(g);
+            json_decref(g);
+        }
     }
+    cli_end_json(cli, values);
     return result;
 }

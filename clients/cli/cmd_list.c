@@ -114,16 +114,17 @@ static int compare(const void *a, const void *b)
 /* Numbers fall, so that the most is on top; ids and names rise. False: explained. */
 static bool sort_items(struct cli *cli, json_t **items)
 {
-    static const char *const names[][2] = {{"id", "id"},        {"cpu", "cpu_ns"},
-                                           {"wait", "wait_ns"}, {"state", "state"},
-                                           {"holds", "holds"},  {"name", "name"}};
+    static const char *const names[][2] = {
+        {"id", "id"},       {"cpu", "cpu_ns"},  {"total", "cpu_ns"}, {"wait", "wait_ns"},
+        {"state", "state"}, {"holds", "holds"}, {"name", "name"}};
     size_t count = json_array_size(*items);
     sort_key = NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i][0], cli->options.sort) == 0)
             sort_key = names[i][1];
     if (!sort_key) {
-        cli_fail(cli, CLI_USAGE, "--sort must be id, cpu, wait, state, holds or name, not \"%s\"",
+        cli_fail(cli, CLI_USAGE,
+                 "--sort must be id, cpu, total, wait, state, holds or name, not \"%s\"",
                  cli->options.sort);
         return false;
     }
@@ -276,16 +277,33 @@ int cli_show_as(struct cli *cli, const char *path)
     return result;
 }
 
-int cli_stack(struct cli *cli)
+static int stack_one(struct cli *cli, const char *text, json_t *values)
 {
     char path[64];
+    uint64_t id = cli_id(cli, text);
+    if (!id)
+        return cli->failure;
+    snprintf(path, sizeof path, "/v1/goroutines/%" PRIu64 "/stack", id);
+    if (!values)
+        return cli_show_as(cli, path);
+    json_t *stack = cli_ask(cli, "GET", path, NULL);
+    if (!stack)
+        return cli->failure;
+    cli_add_json(cli, values, stack);
+    return CLI_OK;
+}
+
+int cli_stack(struct cli *cli)
+{
+    json_t *values = cli_wants_json(cli) ? json_array() : NULL;
     int result = CLI_OK;
-    for (size_t i = 0; i < cli->arg_count && result == CLI_OK; i++) {
-        uint64_t id = cli_id(cli, cli->args[i]);
-        snprintf(path, sizeof path, "/v1/goroutines/%" PRIu64 "/stack", id);
-        result = id ? cli_show_as(cli, path) : cli->failure;
-        if (i + 1 < cli->arg_count && !cli_wants_json(cli))
+    /* Each is tried: one that has ended meanwhile hides nobody else. */
+    for (size_t i = 0; i < cli->arg_count; i++) {
+        int one = stack_one(cli, cli->args[i], values);
+        result = result ? result : one;
+        if (i + 1 < cli->arg_count && !values && one == CLI_OK)
             putchar('\n');
     }
+    cli_end_json(cli, values);
     return result;
 }

@@ -99,20 +99,29 @@ static bool run_compiler(struct cli *cli, char *const *words)
     return false;
 }
 
-/* The compiler's command line into words, which has room for WORDS_MAX. flags is taken apart. */
+/*
+ * The compiler's command line into words, which has room for WORDS_MAX. flags is taken apart; libraries among them go
+ * behind the sources, where a linker looks at them.
+ */
 static void fill_command(struct cli *cli, char **words, char *compiler, char *flags, char *output,
                          size_t sources)
 {
-    char *rest = NULL;
-    size_t count = 0;
+    char *rest = NULL, *library[WORDS_MAX / 4];
+    size_t count = 0, libraries = 0;
     words[count++] = compiler;
     for (char *word = strtok_r(flags, " \t", &rest); word && count < WORDS_MAX / 2;
-         word = strtok_r(NULL, " \t", &rest))
-        words[count++] = word;
+         word = strtok_r(NULL, " \t", &rest)) {
+        if (strncmp(word, "-l", 2) == 0 && libraries < WORDS_MAX / 4)
+            library[libraries++] = word;
+        else
+            words[count++] = word;
+    }
     words[count++] = "-o";
     words[count++] = output;
-    for (size_t i = 0; i < sources && count < WORDS_MAX - 1; i++)
+    for (size_t i = 0; i < sources && count < WORDS_MAX - 1 - libraries; i++)
         words[count++] = cli->args[i];
+    for (size_t i = 0; i < libraries; i++)
+        words[count++] = library[i];
     words[count] = NULL;
 }
 

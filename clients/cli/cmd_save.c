@@ -18,6 +18,9 @@ static int snapshot_one(struct cli *cli)
     uint64_t id = cli_id(cli, cli->args[0]);
     if (!id)
         return cli->failure;
+    if (cli->options.bytes != CLI_UNSET && !cli_wants_json(cli))
+        return cli_fail(cli, CLI_USAGE,
+                        "--bytes needs -o json or ndjson: tables do not show the stack's bytes");
     http_buf_printf(&path, "/v1/goroutines/%" PRIu64 "/snapshot", id);
     if (cli->options.bytes != CLI_UNSET)
         http_buf_printf(&path, "?bytes=%" PRIu64, cli->options.bytes);
@@ -36,6 +39,11 @@ int cli_snapshot(struct cli *cli)
         o->require_all || o->except || o->selector || o->module || o->all || o->root != CLI_UNSET;
     if (cli->arg_count == 1 && !more)
         return snapshot_one(cli);
+    if (o->bytes != CLI_UNSET || o->vectors)
+        return cli_fail(
+            cli, CLI_USAGE,
+            "--bytes and --vectors are for one ID; `grasp snapshots ID --kind core` has the "
+            "stacks and registers of a saved set");
     json_t *body = cli_selection(cli);
     if (!body)
         return cli->failure;
@@ -98,6 +106,12 @@ int cli_snapshots(struct cli *cli)
 {
     struct http_buf path = {0};
     int result;
+    const char *kind = cli->options.kind;
+    if (kind && strcmp(kind, "folded") && strcmp(kind, "core"))
+        return cli_fail(cli, CLI_USAGE,
+                        "--kind of a saved snapshot must be folded or core, not \"%s\"", kind);
+    if (!cli->arg_count && (kind || cli->options.delete))
+        return cli_fail(cli, CLI_USAGE, "which one? `grasp snapshots` lists them");
     if (!cli->arg_count)
         return cli_walk_table(cli, "/v1/snapshots", snapshots_columns,
                               sizeof snapshots_columns / sizeof snapshots_columns[0],
@@ -110,9 +124,8 @@ int cli_snapshots(struct cli *cli)
         json_t *answer = cli_ask(cli, "DELETE", path.data, NULL);
         result = answer ? CLI_OK : cli->failure;
         json_decref(answer);
-    } else if (cli->options.kind) {
-        http_buf_str(&path, "?format=");
-        http_buf_quoted(&path, cli->options.kind);
+    } else if (kind) {
+        http_buf_printf(&path, "?format=%s", kind);
         result = fetch(cli, path.data, "-", NULL);
     } else {
         result = cli_show_as(cli, path.data);

@@ -32,7 +32,8 @@ const struct cli_command cli_commands[] = {
      "C files are compiled with grasp-cc into the daemon's module directory and loaded. The log "
      "is\n"
      "printed as it comes, the result at the end; the goroutine's exit code is that of grasp. The\n"
-     "first Ctrl-C asks the goroutine to end.",
+     "first Ctrl-C asks the goroutine to end. With --count over 1, as with --detach, ids are\n"
+     "printed and nothing is waited for.",
      COMMON | CLI_BIT(ENTRY) | CLI_BIT(LABEL) | CLI_BIT(COUNT) | CLI_BIT(DETACH) |
          CLI_BIT(CC_FLAGS) | CLI_BIT(MODULE_DIR),
      1, MANY, false, cli_run},
@@ -57,7 +58,7 @@ const struct cli_command cli_commands[] = {
      "For a goroutine: releases your newest hold of it; with --all everybody's. With -S alone:\n"
      "releases the whole suspension.",
      COMMON | CLI_BIT(SUSPENSION) | CLI_BIT(ALL), 0, MANY, false, cli_resume},
-    {"holds", "[ID]", "who holds what, until when", "", COMMON, 0, 1, false, cli_holds},
+    {"holds", "[SUSPENSION]", "who holds what, until when", "", COMMON, 0, 1, false, cli_holds},
     {"renew", "SUSPENSION", "prolong a lease", "", COMMON | CLI_BIT(LEASE), 1, 1, false, cli_renew},
     {"hold", "ID... | SELECTION -- COMMAND...", "hold goroutines while a command runs",
      "The lease is renewed while the command runs; its end, or a signal, releases. The exit code\n"

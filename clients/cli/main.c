@@ -49,8 +49,8 @@ static void print_usage(void)
 
 static void print_help(const struct cli_command *command)
 {
-    printf("usage: grasp %s%s%s%s\n\n%c%s.\n%s%s\n", command->name, *command->arguments ? " " : "",
-           command->arguments, command->options ? " [OPTIONS]" : "",
+    printf("usage: grasp %s [OPTIONS]%s%s\n\n%c%s.\n%s%s\n", command->name,
+           *command->arguments ? " " : "", command->arguments,
            command->summary[0] >= 'a' && command->summary[0] <= 'z' ? command->summary[0] - 32
                                                                     : command->summary[0],
            command->summary + 1, command->help, *command->help ? "\n" : "");

@@ -75,10 +75,12 @@ enum cli_kind { CLI_FLAG, CLI_STRING, CLI_LIST, CLI_UINT, CLI_DURATION };
     X(FILE, 'O', "file", "FILE", STRING, file, 0, 0, "write to this file; - is stdout")            \
     X(TYPES, 't', "types", "TYPES", STRING, types, 0, 0,                                           \
       "only events of these types; with commas")                                                   \
-    X(SORT, 0, "sort", "COLUMN", STRING, sort, 0, 0, "by id, cpu, wait, state, holds or name")     \
+    X(SORT, 0, "sort", "COLUMN", STRING, sort, 0, 0,                                               \
+      "by id, cpu, total, wait, state, holds or name")                                             \
     X(SECONDS, 0, "seconds", "N", UINT, seconds, 1, 3600, "for how long")                          \
     X(COUNT, 'n', "count", "N", UINT, count, 1, 100000, "how many")                                \
-    X(BYTES, 0, "bytes", "N", UINT, bytes, 0, 262144, "also this much of the stack")               \
+    X(BYTES, 0, "bytes", "N", UINT, bytes, 0, 262144,                                              \
+      "also this much of the stack; with -o json or ndjson")                                       \
     X(INTERVAL, 'd', "interval", "TIME", DURATION, interval_ms, 100, 3600000,                      \
       "between two looks, as 2s (1s)")                                                             \
     X(PROCS, 0, "procs", "N", UINT, procs, 1, 1024, "set the number of processors")                \
@@ -100,7 +102,8 @@ enum cli_kind { CLI_FLAG, CLI_STRING, CLI_LIST, CLI_UINT, CLI_DURATION };
       "where the daemon looks for modules (asked of the daemon)")                                  \
     X(GDB, 0, "gdb", "PROGRAM", STRING, gdb, 0, 0, "the debugger (gdb)")                           \
     X(RELAY, 0, "relay", NULL, FLAG, relay, 0, 0, "carry gdb's protocol on stdin and stdout")      \
-    X(KIND, 0, "kind", "KIND", STRING, kind, 0, 0, "cpu or goroutine (cpu)")
+    X(KIND, 0, "kind", "KIND", STRING, kind, 0, 0,                                                 \
+      "of profile: cpu (this if not said) or goroutine; of snapshots: folded or core")
 
 enum cli_option_id {
 #define X(id, ...) CLI_OPT_##id,

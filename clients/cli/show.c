@@ -27,6 +27,23 @@ void cli_print_json(const struct cli *cli, const json_t *value)
     putchar('\n');
 }
 
+void cli_add_json(const struct cli *cli, json_t *values, json_t *value)
+{
+    if (cli->output == CLI_NDJSON)
+        cli_print_json(cli, value);
+    else
+        json_array_append(values, value);
+    json_decref(value);
+}
+
+void cli_end_json(const struct cli *cli, json_t *values)
+{
+    size_t count = json_array_size(values);
+    if (count)
+        cli_print_json(cli, cli->arg_count == 1 && count == 1 ? json_array_get(values, 0) : values);
+    json_decref(values);
+}
+
 void cli_print_plain(const char *text, size_t size)
 {
     struct http_buf plain = {0};

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """e2e_cli.py: `grasp` against the daemon, as a user types it."""
 import fcntl
+import gzip
 import json
 import os
 import pathlib
@@ -132,8 +133,8 @@ def a_c_file_is_compiled_loaded_run_and_waited_for():
         assert json.loads("\n".join(lines[3:])) == {"ticks": 2}, out
         # Changed and run again: the new one runs.
         with open(source, "w", encoding="utf-8") as file:
-            file.write(TICK.replace("return 7", "return 8"))
-        grasp(daemon, "run", source, "--cc-flags", "-O0 -g", code=8)
+            file.write("#include <math.h>\n" + TICK.replace("return 7", "return (int)cbrt(8.1 * 8.1 * atof(\"8.1\"))"))
+        grasp(daemon, "run", source, "--cc-flags", "-O0 -g -lm", code=8)
         assert grasp(daemon, "run", "tick/start", '{"a":2}', code=8)[0].startswith('args {"a":2}')
         assert grasp(daemon, "run", "tick", '3', code=8)[0].startswith("args 3")
         # Not C: the compiler says where, and nothing runs.
@@ -170,6 +171,12 @@ def bad_input_says_what_to_do():
                 (("load", "../x"), 1, "grasp: "), (("modules", "none"), 4, "grasp: "),
                 (("api", "GET", "nothing"), 2, "must begin with /"), (("api", "G T", "/"), 2, "not a method"),
                 (("api", "GET", "/v1/nothing"), 4, "(not-found)"), (("renew", "77"), 4, "no suspension 77"),
+                (("snapshots", "1", "--kind", "cpu"), 2, "folded or core"), (("snapshots", "--delete"), 2, "which one?"),
+                (("snapshot", "1", "--bytes", "8"), 2, "-o json"), (("snapshot", "--all", "--vectors"), 2, "for one ID"),
+                (("gdb", "77"), 4, "no goroutine 77"), (("gdb", "-l", "a=b"), 4, "no live goroutine"), (("gdb", "x"), 2, "not an id"),
+                (("profile", "--kind", "x"), 2, "cpu or goroutine"), (("profile", "--text"), 2, "no text form"),
+                (("profile", "--seconds", "0"), 2, "from 1 to 3600"), (("trace", "--seconds", "x"), 2, "from 1 to 3600"),
+                (("trace", "-O", "/nonexistent/t", "--seconds", "1"), 9, "cannot write"),
                 (("ps", "--color", "red"), 2, "auto, always or never"), (("ps", "--sort", "age"), 2, "--sort must be"),
                 (("ps", "-s", "asleep"), 1, "is no state"), (("runtime", "--async-preempt", "x"), 2, "on or off"),
                 (("--socket", "/none", "--url", "http://h", "ps"), 2, "give one"),
@@ -460,12 +467,65 @@ def top_says_that_the_daemon_is_gone_and_goes_on():
         assert top.end() == 0
 
 
+def json_is_one_value_whatever_the_number_of_operands():
+    with hog() as (daemon, client, g, path):
+        other = client.spawn("deadlock", "channel")
+        one = json.loads(grasp(daemon, "stack", g, "-o", "json")[0])
+        assert one["goroutine"] == g
+        out, err = grasp(daemon, "stack", g, 999999, other, "-o", "json", code=4)
+        assert [s["goroutine"] for s in json.loads(out)] == [g, other] and "no goroutine 999999" in err, (out, err)
+        text = grasp(daemon, "stack", g, 999999, other, code=4)[0]
+        assert f"goroutine {g} " in text and f"goroutine {other} " in text, text
+        for _ in range(2):
+            grasp(daemon, "suspend", g, other)
+        assert grasp(daemon, "resume", g)[0] == f"goroutine {g} is still held once\n"
+        out = json.loads(grasp(daemon, "resume", g, other, "-o", "json")[0])
+        assert [(x["id"], x["holds"]) for x in out] == [(g, 0), (other, 1)], out
+        lines = grasp(daemon, "cancel", g, other, "-o", "ndjson")[0].splitlines()
+        assert [json.loads(line)["id"] for line in lines] == [g, other], lines
+
+
+def profiles_and_traces_are_written_and_hold_what_ran():
+    with hog(entry="calls") as (daemon, client, g, path):
+        out, err = grasp(daemon, "profile", "--seconds", 1, "-O", daemon.path("cpu"))
+        assert out == "" and "go tool pprof" in err, (out, err)
+        with open(daemon.path("cpu"), "rb") as file:
+            profile = gzip.decompress(file.read())
+        assert b"calls" in profile and b"hog.c" in profile
+        # The default name is in the folder one stands in.
+        run = subprocess.run([os.path.join(Daemon.bin, "grasp"), "profile", "--kind", "goroutine"], cwd=daemon.dir, check=True,
+                             capture_output=True, env=environment(daemon), timeout=HANG_SECONDS)
+        assert run.stdout == b"" and os.path.exists(daemon.path("goroutine.pb.gz"))
+        assert re.search(r"^goroutine \d+ .*running|^calls\(|calls", grasp(daemon, "profile", "--kind", "goroutine", "--text")[0])
+        assert gzip.decompress(subprocess.run(
+            [os.path.join(Daemon.bin, "grasp"), "profile", "--kind", "goroutine", "-O", "-"], check=True, capture_output=True,
+            env=environment(daemon), timeout=HANG_SECONDS).stdout)
+        grasp(daemon, "trace", "--seconds", 1, "-O", daemon.path("trace"))
+        with open(daemon.path("trace"), encoding="utf-8") as file:
+            events = json.load(file)["traceEvents"]
+        assert any(e["ph"] == "X" and e.get("args", {}).get("goroutine") == g for e in events), events[:20]
+
+
+def a_daemon_that_dies_under_a_run_is_told_apart_from_the_goroutine():
+    with Daemon() as daemon:
+        child = subprocess.Popen([os.path.join(Daemon.bin, "grasp"), "run", "deadlock/channel"], env=environment(daemon),
+                                 stderr=subprocess.PIPE, text=True)
+        until(lambda: daemon.client().get("/v1/goroutines?state=waiting")["items"], "it waits")
+        daemon.stop(signal.SIGKILL)
+        assert child.wait(HANG_SECONDS) == 125
+        assert "grasp: " in child.stderr.read()
+        child.stderr.close()
+
+
 def completion_and_manual_know_every_command():
     with Daemon() as daemon:
         commands = [row.split(":")[0] for row in grasp(daemon, "__rows")[0].splitlines()]
         manual = (ROOT / "clients/cli/man/grasp.1.scd").read_text(encoding="utf-8")
-        for command in commands + ["top"]:
-            assert f"*{command}*" in manual, f"grasp(1) does not name {command}"
+        for command in commands:
+            assert f"*{command}*" in manual and "*top*" in manual, f"grasp(1) does not name {command}"
+            for option in grasp(daemon, "__rows", command)[0].splitlines():
+                name = option.split(":")[0]
+                assert f"*{name}*" in manual, f"grasp(1) does not name {name} of {command}"
         script = ROOT / "clients/cli/completion/grasp.bash"
         grasp(daemon, "run", "hog/calls", "--detach")
 
@@ -483,6 +543,8 @@ def completion_and_manual_know_every_command():
         assert complete("grasp", "stack", "") == ["1"]
         assert "hog/scalar" in complete("grasp", "run", "hog/s")
         assert complete("grasp", "load", "pip") == ["pipeline"]
+        assert complete("grasp", "snapshots", "--kind", "") == ["folded", "core"]
+        assert complete("grasp", "profile", "--kind", "c") == ["cpu"]
 
 
 def help_names_every_option_that_is_taken():
@@ -505,4 +567,6 @@ if __name__ == "__main__":
           it_finds_the_daemon_by_flag_environment_and_config, events_are_watched_as_they_happen,
           groups_are_saved_shown_and_deleted_and_one_is_a_core, gdb_sees_a_goroutine_that_runs_on_afterwards, api_speaks_to_every_route, colour_and_width_only_on_a_terminal,
           top_shows_sorts_filters_freezes_and_takes_hold, top_says_that_the_daemon_is_gone_and_goes_on,
+          json_is_one_value_whatever_the_number_of_operands, profiles_and_traces_are_written_and_hold_what_ran,
+          a_daemon_that_dies_under_a_run_is_told_apart_from_the_goroutine,
           completion_and_manual_know_every_command, help_names_every_option_that_is_taken])

@@ -24,8 +24,15 @@ _grasp()
     -o | --output) COMPREPLY=($(compgen -W $'table\nwide\njson\nndjson' -- "$current")); return ;;
     --color) COMPREPLY=($(compgen -W $'auto\nalways\nnever' -- "$current")); return ;;
     -s | --state) COMPREPLY=($(compgen -W $'runnable\nrunning\nsyscall\nwaiting\npreempted\ndead\nlive' -- "$current")); return ;;
-    --sort) COMPREPLY=($(compgen -W $'id\ncpu\nwait\nstate\nholds\nname' -- "$current")); return ;;
-    --kind) COMPREPLY=($(compgen -W $'cpu\ngoroutine' -- "$current")); return ;;
+    --sort) COMPREPLY=($(compgen -W $'id\ncpu\ntotal\nwait\nstate\nholds\nname' -- "$current")); return ;;
+    --kind)
+        if [ "$command" = snapshots ]; then
+            COMPREPLY=($(compgen -W $'folded\ncore' -- "$current"))
+        else
+            COMPREPLY=($(compgen -W $'cpu\ngoroutine' -- "$current"))
+        fi
+        return
+        ;;
     --async-preempt) COMPREPLY=($(compgen -W $'on\noff' -- "$current")); return ;;
     -m | --module) COMPREPLY=($(compgen -W "$(_grasp_modules)" -- "$current")); return ;;
     --socket | --token-file | -O | --file) COMPREPLY=($(compgen -f -- "$current")); return ;;
@@ -44,6 +51,7 @@ _grasp()
     modules | load | unload) COMPREPLY=($(compgen -W "$(_grasp_modules)" -- "$current")) ;;
     run) COMPREPLY=($(compgen -W "$(_grasp_entries)" -- "$current") $(compgen -f -X '!*.c' -- "$current")) ;;
     holds | renew) COMPREPLY=($(compgen -W "$(_grasp_ids holds)" -- "$current")) ;;
+    snapshots) COMPREPLY=($(compgen -W "$(_grasp_ids snapshots)" -- "$current")) ;;
     show | log | stack | snapshot | suspend | resume | hold | cancel | core | gdb)
         COMPREPLY=($(compgen -W "$(_grasp_ids ps)" -- "$current"))
         ;;
