@@ -36,10 +36,12 @@ static void leave(struct fake_call *fake)
     }
 }
 
+/* By memmem: ASan's strstr measures the rest of the text for every find, which is quadratic in a long text. */
 static size_t count(const char *text, const char *what)
 {
-    size_t found = 0;
-    for (; (text = strstr(text, what)); text += strlen(what))
+    const char *end = text + strlen(text);
+    size_t found = 0, bytes = strlen(what);
+    for (; (text = memmem(text, (size_t)(end - text), what, bytes)); text += bytes)
         found++;
     return found;
 }
