@@ -282,6 +282,13 @@ static enum gr_refusal judge(struct gr_m *m, struct gr_g *g, const void *ucontex
 {
     uint64_t sp = arch_signal_sp(ucontext), needs = arch_async_stack_bytes(ucontext);
 
+#if defined(__SANITIZE_THREAD__)
+    /*
+     * libtsan keeps a signal back and calls its handler from a later interceptor, with a copy of the context: what it
+     * shows has gone on since, and below its sp lie frames in use, which the injected call's words would overwrite.
+     */
+    return GR_REFUSED_OFF;
+#endif
     if (atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed))
         return GR_REFUSED_OFF;
     if (g->nopreempt > 0)
