@@ -12,7 +12,11 @@ static atomic_uint stop;
 
 /* ---- Pairs that hand something to and fro --------------------------------------------------------- */
 
-#define TURNS  4000000 /* of each pair: some forty slices */
+#if defined(__SANITIZE_THREAD__)
+#define TURNS 200000 /* libtsan's switch to another fiber takes twenty times as long */
+#else
+#define TURNS 4000000 /* of each pair: some forty slices */
+#endif
 #define FACTOR 2
 
 struct pair {
@@ -149,7 +153,8 @@ static void a_sleeper_wakes_behind_writers_and_spinners(void **state)
 /* ---- Threads -------------------------------------------------------------------------------------- */
 
 #define CROWD 60
-#define WARM  4000 /* so many slots and stacks are there before memory is short, wherever the free ones are kept */
+#define WARM                                                                                       \
+    4000 /* so many slots and stacks are there before memory is short, wherever the free ones are kept */
 
 static atomic_uint ran;
 
