@@ -39,12 +39,18 @@
 #include "unwind.h"
 #include "unwind_objects.h"
 
+/* More than any architecture's entry check, or landing pad before it, has. */
+#define ENTRY_BYTES_MAX   64
+#define LANDING_PAD_BYTES 4
+
 /* libdwfl asks for threads by a positive id; which goroutine it is does not matter to it. */
 #define THE_THREAD 1
 
 static struct {
     pthread_mutex_t lock;
     const struct gr_copy *current;
+    uint64_t
+        start; /* where libdwfl begins: at the copy's pc, or behind the entry check that it is in */
     bool attached;
     size_t symbols_bytes;
     size_t bytes_max;
@@ -77,16 +83,20 @@ static bool get_thread(Dwfl *dwfl, pid_t tid, void *arg, void **thread_arg)
     return inspect.current != NULL;
 }
 
-/* I2. */
+/*
+ * I2. Without signatures: what is read here is a frame's address, or one that a call returns to, and libdwfl does not
+ * know of signed ones.
+ */
 static bool memory_read(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *arg)
 {
     const struct gr_copy *copy = inspect.current;
     if (address >= copy->copied_lo && address - copy->copied_lo < copy->copied_bytes &&
-        sizeof *result <= copy->copied_bytes - (address - copy->copied_lo)) {
+        sizeof *result <= copy->copied_bytes - (address - copy->copied_lo))
         memcpy(result, copy->stack + (address - copy->copied_lo), sizeof *result);
-        return true;
-    }
-    return gri_objects_read(address, result, sizeof *result);
+    else if (!gri_objects_read(address, result, sizeof *result))
+        return false;
+    *result = arch_strip(*result);
+    return true;
 }
 
 static bool copy_read(uint64_t address, uint64_t *word, void *arg)
@@ -98,11 +108,11 @@ static bool set_initial_registers(Dwfl_Thread *thread, void *thread_arg)
 {
     const struct gr_copy *copy = thread_arg;
     for (unsigned i = 0; i < arch_dwarf_regs && i < GR_COPY_REGS; i++) {
-        Dwarf_Word value = copy->reg[i];
+        Dwarf_Word value = arch_strip(copy->reg[i]);
         if ((copy->reg_present >> i & 1) && !dwfl_thread_state_registers(thread, (int)i, 1, &value))
             return false;
     }
-    dwfl_thread_state_register_pc(thread, arch_strip(copy->pc));
+    dwfl_thread_state_register_pc(thread, inspect.start);
     return true;
 }
 
@@ -161,10 +171,27 @@ struct fresh {
     struct gri_rules rules;
 };
 
+/*
+ * The instruction behind the entry check that pc is in, or before, at the landing pad; 0: it is in none. A check changes
+ * no register that unwinding needs, so what is said of the instruction behind it holds in it as well. gcc 12 on arm64 says
+ * nothing of the check itself: there a function's unwind data begin behind the room for it.
+ */
+static uint64_t behind_check(uint64_t pc)
+{
+    uint8_t code[ENTRY_BYTES_MAX];
+    size_t bytes = arch_entry_bytes();
+    GRI_ASSERT(bytes <= sizeof code);
+    for (uint64_t at = pc + LANDING_PAD_BYTES; at + bytes > pc; at--)
+        if (gri_objects_read(at, code, bytes) && arch_entry_is_check(code))
+            return at + bytes;
+    return 0;
+}
+
 static int name_address(Dwfl *dwfl, uint64_t pc, struct fresh *fresh)
 {
     void **userdata;
     const char *path;
+    uint64_t behind;
     struct gri_named *named = &fresh->named;
     *named = (struct gri_named){.pc = pc, .start = pc, .count = 1, .rules = &fresh->rules};
     named->name[0] = (struct gri_name){0};
@@ -179,6 +206,10 @@ static int name_address(Dwfl *dwfl, uint64_t pc, struct fresh *fresh)
         return -ENOMEM;
     named->module = module_name(pc, path);
     gri_symbols_rules(*userdata, pc, &fresh->rules);
+    if (fresh->rules.caller == GRI_CALLER_UNKNOWN && (behind = behind_check(pc))) {
+        gri_symbols_rules(*userdata, behind, &fresh->rules);
+        fresh->rules.in_check = true;
+    }
     size_t before = gri_symbols_bytes(*userdata);
     int count = gri_symbols_name(*userdata, pc, named->name, GRI_INLINED_MAX, &named->start);
     inspect.symbols_bytes += gri_symbols_bytes(*userdata) - before;
@@ -238,7 +269,8 @@ static bool walk_by_rules(struct walk *walk, const struct gr_copy *copy)
 {
     struct gri_walker walker = {
         .present = copy->reg_present, .pc = arch_strip(copy->pc), .exact = true};
-    memcpy(walker.reg, copy->reg, sizeof walker.reg);
+    for (unsigned i = 0; i < arch_dwarf_regs && i < GR_COPY_REGS; i++)
+        walker.reg[i] = arch_strip(copy->reg[i]);
     for (;;) {
         const struct gri_named *named = walk_take(walk, walker.pc, walker.exact);
         if (!named || named->rules->caller != GRI_CALLER_FOUND)
@@ -254,23 +286,39 @@ static bool walk_by_rules(struct walk *walk, const struct gr_copy *copy)
 /* DWARF_CB_ABORT: enough, or no further. */
 static int take_frame(Dwfl_Frame *state, void *arg)
 {
+    struct walk *walk = arg;
     Dwarf_Addr pc;
-    bool exact;
+    bool exact, first = walk->count == 0;
     if (!dwfl_frame_pc(state, &pc, &exact))
         return DWARF_CB_ABORT;
-    const struct gri_named *named = walk_take(arg, arch_strip(pc), exact);
+    if (first)
+        pc = inspect.current->pc;
+    const struct gri_named *named = walk_take(walk, arch_strip(pc), exact);
     /* Without unwind data libdw would guess. */
-    return named && named->rules->caller == GRI_CALLER_FOUND ? DWARF_CB_OK : DWARF_CB_ABORT;
+    if (!named || named->rules->caller != GRI_CALLER_FOUND || (named->rules->in_check && !first))
+        return DWARF_CB_ABORT;
+    return DWARF_CB_OK;
+}
+
+/* By libdwfl, from the copy's registers. */
+static void walk_by_libdwfl(struct walk *walk, const struct gr_copy *copy)
+{
+    uint64_t pc = arch_strip(copy->pc);
+    const struct gri_named *named = named_get(walk->dwfl, pc);
+    walk->no_memory = !named;
+    if (!named)
+        return;
+    walk->count = 0;
+    walk->ended = false;
+    inspect.start = named->rules->in_check ? behind_check(pc) : pc;
+    dwfl_getthread_frames(walk->dwfl, THE_THREAD, take_frame, walk);
 }
 
 static void walk_copy(struct walk *walk, const struct gr_copy *copy)
 {
     inspect.current = copy;
-    if (inspect.by_libdw || !walk_by_rules(walk, copy)) {
-        walk->count = 0;
-        walk->ended = false;
-        dwfl_getthread_frames(walk->dwfl, THE_THREAD, take_frame, walk);
-    }
+    if (inspect.by_libdw || !walk_by_rules(walk, copy))
+        walk_by_libdwfl(walk, copy);
     inspect.current = NULL;
 }
 

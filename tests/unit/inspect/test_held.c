@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "arch.h"
 #include "same_frames.h"
 #include "unwind.h"
 
@@ -67,20 +68,14 @@ static void print_frames(void)
                     frame[i].module ? frame[i].module : "?");
 }
 
-/* Holds `id`, copies it, lets it go, and only then unwinds. */
-static enum gr_safepoint take(uint64_t id)
+/* By the kept rules, and by libdwfl alone: both must say the same, and the whole stack. */
+static void unwind_both_ways(void)
 {
-    static struct gr_hold hold;
-    bool truncated;
-    memset(&hold, 0, sizeof hold);
-    assert_int_equal(gr_hold_wait(&hold, id, TIMEOUT_NS), 0);
-    assert_int_equal(gr_copy_held(&hold, &copy), 0);
-    assert_int_equal(gr_hold_end(&hold), 0);
+    bool truncated, again_truncated;
+    static struct gr_frame again[FRAMES];
     ssize_t count = gr_unwind(&copy, frame, FRAMES, &truncated);
     assert_true(count > 0);
     frames = (size_t)count;
-    static struct gr_frame again[FRAMES];
-    bool again_truncated;
     gri_unwind_by_libdw(true);
     assert_int_equal(gr_unwind(&copy, again, FRAMES, &again_truncated), count);
     gri_unwind_by_libdw(false);
@@ -90,6 +85,17 @@ static enum gr_safepoint take(uint64_t id)
         print_frames();
     assert_false(truncated);
     assert_int_equal(frame[0].pc, copy.pc);
+}
+
+/* Holds `id`, copies it, lets it go, and only then unwinds. */
+static enum gr_safepoint take(uint64_t id)
+{
+    static struct gr_hold hold;
+    memset(&hold, 0, sizeof hold);
+    assert_int_equal(gr_hold_wait(&hold, id, TIMEOUT_NS), 0);
+    assert_int_equal(gr_copy_held(&hold, &copy), 0);
+    assert_int_equal(gr_hold_end(&hold), 0);
+    unwind_both_ways();
     return copy.safepoint;
 }
 
@@ -159,6 +165,28 @@ static void goroutine_stopped_at_an_entry_check_is_whole(void **state)
     assert_int_equal(gr_cancel(id), 0);
 }
 
+/* What a profile's signal may find: the registers that unwinding needs are there as they are behind the check. */
+static void goroutine_in_an_entry_check_is_whole_at_every_instruction(void **state)
+{
+    static const char *const chain[] = {"called", "call_loop", "calls"};
+    uint64_t id = spawn("calls"), behind;
+    /* Bounded as above. */
+    for (int i = 0; i < 100000; i++) {
+        wait_for(id, GR_RUNNING, GR_RUNNING);
+        if (take(id) == GR_SAFEPOINT_SYNC && find("called") == 0)
+            break;
+    }
+    assert_int_equal(find("called"), 0);
+    behind = copy.pc;
+    assert_true(frame[0].offset >= arch_entry_bytes());
+    for (copy.pc -= frame[0].offset; copy.pc < behind; copy.pc += 4) {
+        unwind_both_ways();
+        assert_int_equal(find("called"), 0);
+        expect_chain(chain, 3);
+    }
+    assert_int_equal(gr_cancel(id), 0);
+}
+
 static void sleeping_goroutine_is_whole(void **state)
 {
     static const char *const chain[] = {"sleep_long", "sleeps"};
@@ -202,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goroutine_in_a_loop_without_calls_is_whole_at_every_instruction),
         cmocka_unit_test(goroutine_stopped_at_an_entry_check_is_whole),
+        cmocka_unit_test(goroutine_in_an_entry_check_is_whole_at_every_instruction),
         cmocka_unit_test(sleeping_goroutine_is_whole),
         cmocka_unit_test(reading_goroutine_is_whole),
         cmocka_unit_test(goroutine_in_a_call_back_of_libc_is_whole),
