@@ -147,7 +147,8 @@ if [ -n "$install" ]; then
     if [ -n "$arm64" ]; then
         tools/install-packages 'qemu-user-static|qemu-user' gcc-aarch64-linux-gnu libc6-dev-arm64-cross libc6-dev:arm64 \
             libuv1-dev:arm64 libjansson-dev:arm64 'libllhttp-dev:arm64|node-llhttp' libdw-dev:arm64 libelf-dev:arm64 \
-            zlib1g-dev:arm64 libcmocka-dev:arm64 libsystemd-dev:arm64 || give_up "installation of packages for arm64"
+            zlib1g-dev:arm64 libcmocka-dev:arm64 libsystemd-dev:arm64 libncurses-dev:arm64 gdb-multiarch ||
+            give_up "installation of packages for arm64"
     fi
 fi
 if [ -n "$native" ] && build release; then

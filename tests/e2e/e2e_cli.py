@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import termios
 
-from harness import HANG_SECONDS, Daemon, counts, hog, main, standing_still, until
+from harness import HANG_SECONDS, Daemon, counts, emulator, hog, main, standing_still, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -120,7 +120,7 @@ def hold_releases_when_it_is_told_to_end():
 
 
 def a_c_file_is_compiled_loaded_run_and_waited_for():
-    if is_emulated():
+    if emulator():
         print("      under an emulator: one program can't start another")
         return
     with tempfile.TemporaryDirectory() as modules, Daemon(modules=modules) as daemon:
@@ -150,12 +150,6 @@ def a_c_file_is_compiled_loaded_run_and_waited_for():
         child.send_signal(signal.SIGINT)
         assert child.wait(HANG_SECONDS) == 5
         child.stdout.close()
-
-
-def is_emulated():
-    """Whether programs here are scripts that start an emulator: one of them can't start another."""
-    with open(os.path.join(Daemon.bin, "grasp"), "rb") as file:
-        return file.read(2) == b"#!"
 
 
 def bad_input_says_what_to_do():
@@ -265,7 +259,7 @@ def groups_are_saved_shown_and_deleted_and_one_is_a_core():
 
 
 def gdb_sees_a_goroutine_that_runs_on_afterwards():
-    if is_emulated():
+    if emulator():
         print("      under an emulator: one program can't start another")
         return
     with hog(entry="calls") as (daemon, client, g, path):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import Daemon, counter, counts, main, until
+from harness import Daemon, counter, counts, gdb_program, main, until
 
 MODULE = r"""
 #include <grasp/goroutine.h>
@@ -35,10 +35,10 @@ GR_ENTRY("deep", deep, "Waits 20 calls deep");
 
 
 def gdb(daemon, core, *commands):
-    arguments = ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off"]
+    arguments = [GDB, "-nx", "-batch", "-iex", "set debuginfod enabled off"]
     for command in commands:
         arguments += ["-ex", command]
-    arguments += [os.path.join(Daemon.bin, "graspd"), core]
+    arguments += [os.path.join(Daemon.programs, "graspd"), core]
     run = subprocess.run(arguments, capture_output=True, text=True, timeout=240, check=False,
                          env={"PATH": "/usr/bin:/bin", "HOME": daemon.dir})
     assert run.returncode == 0, run.stderr
@@ -230,8 +230,8 @@ def thousands_of_goroutines_are_one_core():
         assert text.count(" wait_deep (") >= 21 and "arch_goroutine_start" in text
 
 
-if not shutil.which("gdb"):
-    print("SKIPPED: gdb is not installed (Debian: apt-get install gdb)", file=sys.stderr)
+GDB = gdb_program()
+if not GDB:
     sys.exit(77)
 main([a_core_of_one_goroutine_has_its_stack_and_nothing_is_held,
       a_core_of_all_has_every_backtrace_and_with_data_the_globals, vector_registers_are_those_of_the_stop, a_selection_is_cut_at_one_moment,

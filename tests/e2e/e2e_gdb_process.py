@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 from gdb_client import Gdb, graspd, sorter_in, sorter_is_right
-from harness import Daemon, counts, main, until
+from harness import Daemon, counts, main, not_under, until
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/grasp-gdb.py")
 
@@ -53,6 +53,8 @@ def look(gdb, ids):
     assert "goroutine_main" not in gdb.ask("bt") or "grasp-worker" in gdb.ask("thread")
 
 
+# A debugger that attaches to the process sees the emulator.
+@not_under("emulator")
 def the_living_process_and_its_core_show_their_goroutines():
     with tempfile.TemporaryDirectory(prefix="grasp-e2e-") as folder:
         # gdb's gcore gives up a whole mapping where a page of it can't be read, as lightweight guard regions can't.

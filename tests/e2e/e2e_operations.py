@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import Daemon, HANG_SECONDS, Modules, counts, hog, main, not_under, standing_still, until
+from harness import Daemon, HANG_SECONDS, Modules, counts, emulator, hog, main, not_under, standing_still, until
 
 CRASH = """#include <grasp/goroutine.h>
 #include <string.h>
@@ -169,8 +169,8 @@ def storms_in_libc_are_suspended_and_the_daemon_answers():
             assert client.wait_dead(g)["code"] == 0
 
 
-# Without memory the sanitizers' runtimes end the process.
-@not_under("address", "thread")
+# Without memory the sanitizers' runtimes end the process, and so does qemu-user, whose own memory the limit is for.
+@not_under("address", "thread", "emulator")
 def memory_runs_out_and_releases_still_work():
     """C7: spawn and snapshot are answered 503; a release needs no memory."""
     with hog() as (daemon, client, g, path):
@@ -266,12 +266,13 @@ def it_runs_as_nobody():
         os.mkdir(os.path.join(directory, "run"))
         os.chown(os.path.join(directory, "run"), nobody.pw_uid, nobody.pw_gid)
         # The build's directory may be closed to others.
-        shutil.copytree(Daemon.bin, os.path.join(directory, "bin"))
-        shutil.copytree(os.path.join(Daemon.bin, "..", "lib"), os.path.join(directory, "lib"), symlinks=True)
+        shutil.copytree(Daemon.programs, os.path.join(directory, "bin"))
+        shutil.copytree(os.path.join(Daemon.programs, "..", "lib"), os.path.join(directory, "lib"), symlinks=True)
         script = (
             "import os,sys,subprocess,tempfile; sys.path.insert(0, sys.argv[1]); import harness\n"
             "tempfile.tempdir = sys.argv[3] + '/run'\n"
             "harness.Daemon.bin, harness.Daemon.modules = sys.argv[3] + '/bin', sys.argv[3] + '/modules'\n"
+            "if sys.argv[2]: harness.Daemon.bin = harness.emulated(harness.Daemon.bin, sys.argv[2])\n"
             "for flags in ([], ['--stack-guard=mprotect']):\n"
             "    with harness.hog('--state', 'state', '--listen', '127.0.0.1:0', *flags) as (daemon, client, g, path):\n"
             "        held = client.want(200, 'POST', f'/v1/goroutines/{g}/suspend').json\n"
@@ -285,7 +286,7 @@ def it_runs_as_nobody():
         os.mkdir(here, 0o755)
         for name in ("harness.py", "contract.py"):
             shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), here)
-        done = subprocess.run(["/usr/bin/python3", "-c", script, here, "", directory], user=nobody.pw_uid, group=nobody.pw_gid,
+        done = subprocess.run(["/usr/bin/python3", "-c", script, here, emulator(), directory], user=nobody.pw_uid, group=nobody.pw_gid,
                               extra_groups=[], capture_output=True, text=True, timeout=120, cwd="/",
                               env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
         assert done.returncode == 0, done.stderr

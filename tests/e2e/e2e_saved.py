@@ -2,12 +2,11 @@
 """e2e_saved.py: saved snapshots: consistent cuts in files, whole or not at all (C13)."""
 import os
 import resource
-import shutil
 import stat
 import subprocess
 import threading
 
-from harness import Daemon, counts, main, until
+from harness import Daemon, counts, gdb_program, main, until
 
 CROWD = 10000
 
@@ -52,8 +51,8 @@ def a_cut_is_saved_shown_in_every_form_and_deleted():
 
 
 def its_core_opens_in_gdb():
-    if not shutil.which("gdb"):
-        raise AssertionError("gdb is not installed")
+    gdb = gdb_program()
+    assert gdb, "no gdb"
     with daemon_with_state() as daemon:
         client = daemon.client()
         g = client.spawn("deadlock", "channel")
@@ -62,8 +61,8 @@ def its_core_opens_in_gdb():
         core = daemon.path("core")
         with open(core, "wb") as file:
             file.write(client.want(200, "GET", f"/v1/snapshots/{saved['id']}?format=core").body)
-        run = subprocess.run(["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "bt",
-                              os.path.join(Daemon.bin, "graspd"), core], capture_output=True, text=True,
+        run = subprocess.run([gdb, "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "bt",
+                              os.path.join(Daemon.programs, "graspd"), core], capture_output=True, text=True,
                              timeout=240, check=False, env={"PATH": "/usr/bin:/bin", "HOME": daemon.dir})
         assert "channel_main" in run.stdout, run.stdout + run.stderr
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from harness import Daemon, HANG_SECONDS
+from harness import Daemon, HANG_SECONDS, gdb_program
 
 # A goroutine that waits inside a call-back of qsort: foreign code is below it.
 SORTER = r"""
@@ -32,13 +32,13 @@ static int sort_main(const char *args)
 GR_ENTRY("sort", sort_main, "Waits in a call-back of qsort until it is cancelled");
 """
 
-if not shutil.which("gdb"):
-    print("skipped: gdb is not installed")
+GDB = gdb_program()
+if not GDB:
     sys.exit(77)
 
 
 def graspd():
-    return os.path.join(Daemon.bin, "graspd")
+    return os.path.join(Daemon.programs, "graspd")
 
 
 def sorter_in(folder):
@@ -64,7 +64,7 @@ def sorter_is_right(trace):
 class Gdb:
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
-            ["gdb", "-nx", "-q", "-iex", "set pagination off", "-iex", "set confirm off", "-iex", "set sysroot /",
+            [GDB, "-nx", "-q", "-iex", "set pagination off", "-iex", "set confirm off", "-iex", "set sysroot /",
              "-iex", "set width 0", "-iex", "set debuginfod enabled off", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.timer = threading.Timer(4 * HANG_SECONDS, self.process.kill)  # a hang becomes an end of file

@@ -118,7 +118,8 @@ class Client:
 class Daemon:
     """A graspd of its own in a directory of its own."""
 
-    bin = modules = own_modules = None
+    bin = modules = own_modules = cc = None
+    programs = None  # where graspd itself is; bin may have a script for it (emulated)
     sanitizer = ""  # which one graspd was built with
     calls_only = False  # every hog calls functions: no signal stops anybody
 
@@ -255,10 +256,10 @@ class Modules:
 NOT_UNDER = {}
 
 
-def not_under(*sanitizers):
-    """A case that makes no sense in such builds."""
+def not_under(*kinds):
+    """A case that makes no sense in builds with such sanitizers, or in an "emulator"."""
     def mark(case):
-        NOT_UNDER[case] = sanitizers
+        NOT_UNDER[case] = kinds
         return case
     return mark
 
@@ -299,7 +300,23 @@ def standing_still(path, seconds=0.3):
         time.sleep(0.005)
 
 
-def emulated(folder, emulator):
+def emulator():
+    """What runs the programs, as the test was told; "": the machine itself."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--run", default="")
+    return parser.parse_known_args()[0].run
+
+
+def gdb_program():
+    """A gdb for the programs' architecture, or None."""
+    name = "gdb-multiarch" if emulator() else "gdb"
+    if not shutil.which(name):
+        print(f"skipped: {name} is not installed (Debian: apt-get install {name})", file=sys.stderr)
+        return None
+    return name
+
+
+def emulated(folder, runner):
     """A folder like `folder`, where the programs that this machine can't run are scripts that hand them to the emulator."""
     scripts = tempfile.mkdtemp(prefix="grasp-e2e-bin-")
     atexit.register(shutil.rmtree, scripts, ignore_errors=True)
@@ -313,7 +330,7 @@ def emulated(folder, emulator):
             os.symlink(program, script)
             continue
         with open(script, "w") as file:
-            file.write(f'#!/bin/sh\nexec {emulator} {program} "$@"\n')
+            file.write(f'#!/bin/sh\nexec {runner} {program} "$@"\n')
         os.chmod(script, 0o755)
     return scripts
 
@@ -323,14 +340,16 @@ def main(cases):
     parser.add_argument("--bin", required=True)
     parser.add_argument("--modules", required=True)
     parser.add_argument("--own-modules", help="modules of the tests")
+    parser.add_argument("--cc", default="cc", help="the compiler that the programs were built by")
     parser.add_argument("--sanitizer", default="", help="which one graspd was built with")
     parser.add_argument("--run", default="", help="what runs programs of another architecture: an emulator")
     parser.add_argument("only", nargs="*", help="names of cases")
     options = parser.parse_args()
     Daemon.bin, Daemon.modules, Daemon.sanitizer = options.bin, options.modules, options.sanitizer
-    Daemon.own_modules = options.own_modules
+    Daemon.own_modules, Daemon.programs, Daemon.cc = options.own_modules, options.bin, options.cc
     Daemon.calls_only = options.sanitizer == "thread"
-    cases = [case for case in cases if options.sanitizer not in NOT_UNDER.get(case, ())]
+    kinds = {options.sanitizer, "emulator" if options.run else ""}
+    cases = [case for case in cases if not kinds.intersection(NOT_UNDER.get(case, ()))]
     if options.run:
         Daemon.bin = emulated(options.bin, options.run)
     failed = 0
