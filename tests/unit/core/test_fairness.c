@@ -208,6 +208,11 @@ static void without_new_threads_everybody_still_runs(void **state)
     tight = before;
     tight.rlim_cur = mapped_bytes() + 131072; /* less than a thread's stack */
     assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
+    assert_int_equal(getrlimit(RLIMIT_AS, &tight), 0);
+    if (tight.rlim_cur == before.rlim_cur) {
+        print_message("skipped: limits of memory are not kept here (an emulator)\n");
+        return;
+    }
     assert_int_equal(gr_set_procs(64), 0);
     for (int round = 0; round < 20; round++) {
         start_crowd(CROWD);
