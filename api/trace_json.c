@@ -3,7 +3,8 @@
  *
  * A goroutine is in one state at a time: running (a slice on its processor's track), or one of the states of its own
  * track. Each record ends the state it was in and begins another one. A wake-up is an arrow ("flow") from the waker's slice to
- * the next slice of the woken.
+ * the next slice of the woken; it is written when both are known, since viewers drop one that begins or ends in no slice. For
+ * the same reason a hold that was there before the trace begins with it, and one that stays ends with it.
  */
 #include "trace_json.h"
 
@@ -22,8 +23,16 @@ struct api_trace_goroutine {
     uint64_t id; /* 0: a free slot */
     enum state state;
     unsigned detail; /* of waiting */
-    uint64_t since_ns, flow;
+    uint64_t since_ns;
+    uint64_t woken_ns; /* by a slice of processor woken_p; 0: not, or shown */
+    int woken_p;
     char name[48];
+};
+
+struct api_trace_hold {
+    uint64_t id; /* 0: a free slot */
+    uint64_t goroutine, closed_ns;
+    bool open;
 };
 
 /* ---- Goroutines
@@ -198,12 +207,17 @@ static void change(struct api_trace_json *json, struct api_trace_goroutine *g, e
     g->since_ns = at_ns;
 }
 
-static void put_flow(struct api_trace_json *json, const char *phase, int p, uint64_t at_ns,
-                     uint64_t flow, struct api_buf *out)
+/* From who woke g to its slice, which begins now on processor p. */
+static void put_flow(struct api_trace_json *json, struct api_trace_goroutine *g, int p,
+                     uint64_t at_ns, struct api_buf *out)
 {
-    put_head(json, out, phase, PID_PROCESSORS, (uint64_t)p, at_ns);
-    api_buf_printf(out, ",\"cat\":\"wake\",\"name\":\"wake\",\"id\":%" PRIu64 "%s}", flow,
-                   *phase == 'f' ? ",\"bp\":\"e\"" : "");
+    uint64_t flow = ++json->flows;
+    put_head(json, out, "s", PID_PROCESSORS, (uint64_t)g->woken_p, g->woken_ns);
+    api_buf_printf(out, ",\"cat\":\"wake\",\"name\":\"wake\",\"id\":%" PRIu64 "}", flow);
+    put_head(json, out, "f", PID_PROCESSORS, (uint64_t)p, at_ns);
+    api_buf_printf(out, ",\"cat\":\"wake\",\"name\":\"wake\",\"id\":%" PRIu64 ",\"bp\":\"e\"}",
+                   flow);
+    g->woken_ns = 0;
 }
 
 static void put_instant(struct api_trace_json *json, uint64_t id, const char *name, uint64_t at_ns,
@@ -214,12 +228,73 @@ static void put_instant(struct api_trace_json *json, uint64_t id, const char *na
                    parent);
 }
 
-static void put_hold(struct api_trace_json *json, const struct gr_trace_record *r,
-                     const char *phase, const char *name, struct api_buf *out)
+/* ---- Holds
+ * -------------------------------------------------------------------------------------- */
+
+static struct api_trace_hold *hold_slot(const struct api_trace_json *json, uint64_t id)
 {
-    put_head(json, out, phase, PID_HOLDS, r->id, r->at_ns);
+    size_t i = (id * 0x9e3779b97f4a7c15u >> 32) & (json->hold_slots - 1);
+    /* Ends: half of the slots are free. */
+    while (json->hold[i].id && json->hold[i].id != id)
+        i = (i + 1) & (json->hold_slots - 1);
+    return &json->hold[i];
+}
+
+/* NULL: no memory. */
+static struct api_trace_hold *hold_of(struct api_trace_json *json, uint64_t id)
+{
+    struct api_trace_hold *old = json->hold;
+    size_t old_slots = json->hold_slots;
+    if (json->hold_count * 2 >= old_slots) {
+        size_t slots = old_slots ? old_slots * 2 : 64;
+        struct api_trace_hold *grown = calloc(slots, sizeof *grown);
+        if (!grown) {
+            json->failed = true;
+            return NULL;
+        }
+        json->hold = grown;
+        json->hold_slots = slots;
+        for (size_t i = 0; i < old_slots; i++)
+            if (old[i].id)
+                *hold_slot(json, old[i].id) = old[i];
+        free(old);
+    }
+    struct api_trace_hold *hold = hold_slot(json, id);
+    json->hold_count += hold->id == 0;
+    hold->id = id;
+    return hold;
+}
+
+static void put_hold(struct api_trace_json *json, const struct api_trace_hold *hold,
+                     const char *phase, uint64_t at_ns, struct api_buf *out)
+{
+    const struct api_trace_goroutine *g = goroutine_of(json, hold->goroutine, out);
+    if (!g)
+        return;
+    put_head(json, out, phase, PID_HOLDS, hold->goroutine, at_ns);
     api_buf_printf(out, ",\"cat\":\"hold\",\"id\":\"0x%" PRIx64 "\",\"name\":\"hold of %s\"}",
-                   r->other, name);
+                   hold->id, g->name);
+}
+
+/* A record of its other end may have been overwritten, or be older than the trace. */
+static void change_hold(struct api_trace_json *json, const struct gr_trace_record *r, bool open,
+                        struct api_buf *out)
+{
+    struct api_trace_hold *hold = hold_of(json, r->other);
+    if (!hold)
+        return;
+    if (open && hold->open)
+        put_hold(json, hold, "e", r->at_ns, out);
+    hold->goroutine = r->id;
+    if (open)
+        put_hold(json, hold, "b", r->at_ns, out);
+    else if (!hold->open)
+        put_hold(json, hold, "b",
+                 hold->closed_ns > json->begin_ns ? hold->closed_ns : json->begin_ns, out);
+    if (!open)
+        put_hold(json, hold, "e", r->at_ns, out);
+    hold->closed_ns = r->at_ns;
+    hold->open = open;
 }
 
 /* ---- Records
@@ -251,20 +326,20 @@ static void begin_run(struct api_trace_json *json, struct api_trace_run *run,
     change(json, g, STATE_RUNNING, 0, r->at_ns, out);
     *run = (struct api_trace_run){.id = r->id, .since_ns = r->at_ns, .p = r->p};
     name_processor(json, r->p, out);
-    if (g->flow && r->p >= 0)
-        put_flow(json, "f", r->p, r->at_ns, g->flow, out);
-    g->flow = 0;
+    if (g->woken_ns && r->p >= 0)
+        put_flow(json, g, r->p, r->at_ns, out);
+    g->woken_ns = 0;
 }
 
-static void wake(struct api_trace_json *json, struct api_trace_goroutine *g,
-                 const struct gr_trace_record *r, struct api_buf *out)
+static void wake(struct api_trace_json *json, const struct api_trace_run *run,
+                 struct api_trace_goroutine *g, const struct gr_trace_record *r,
+                 struct api_buf *out)
 {
     change(json, g, STATE_RUNNABLE, 0, r->at_ns, out);
     /* Only goroutines have slices that an arrow can begin at. */
-    if (!r->other || r->thread < 0 || r->p < 0)
-        return;
-    g->flow = ++json->flows;
-    put_flow(json, "s", r->p, r->at_ns, g->flow, out);
+    bool known = r->other && run->id == r->other && run->p >= 0 && run->p == r->p;
+    g->woken_ns = known ? r->at_ns : 0;
+    g->woken_p = r->p;
 }
 
 void api_trace_json_add(struct api_trace_json *json, const struct gr_trace_record *r,
@@ -302,17 +377,17 @@ void api_trace_json_add(struct api_trace_json *json, const struct gr_trace_recor
         put_instant(json, r->id, "end", r->at_ns, 0, out);
         break;
     case GR_TRACE_READY:
-        wake(json, g, r, out);
+        wake(json, run, g, r, out);
         break;
     case GR_TRACE_BORN:
         change(json, g, STATE_RUNNABLE, 0, r->at_ns, out);
         put_instant(json, r->id, "born", r->at_ns, r->other, out);
         break;
     case GR_TRACE_HELD:
-        put_hold(json, r, "b", g->name, out);
+        change_hold(json, r, true, out);
         break;
     case GR_TRACE_RELEASED:
-        put_hold(json, r, "e", g->name, out);
+        change_hold(json, r, false, out);
         break;
     default:
         break;
@@ -348,6 +423,9 @@ void api_trace_json_end(struct api_trace_json *json, uint64_t end_ns, struct api
     for (size_t i = 0; i < json->slots; i++)
         if (json->goroutine[i].id)
             change(json, &json->goroutine[i], STATE_NONE, 0, json->last_ns, out);
+    for (size_t i = 0; i < json->hold_slots; i++)
+        if (json->hold[i].open)
+            put_hold(json, &json->hold[i], "e", json->last_ns, out);
     api_buf_printf(out, "\n],\"otherData\":{\"overwritten records\":%" PRIu64 "}}\n", json->lost);
     out->failed = out->failed || json->failed;
 }
@@ -356,4 +434,5 @@ void api_trace_json_free(struct api_trace_json *json)
 {
     free(json->run);
     free(json->goroutine);
+    free(json->hold);
 }

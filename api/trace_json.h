@@ -11,6 +11,7 @@
 #include "buffer.h"
 
 struct api_trace_goroutine;
+struct api_trace_hold;
 
 struct api_trace_json {
     uint64_t begin_ns, last_ns, lost, flows;
@@ -24,6 +25,9 @@ struct api_trace_json {
     /* Goroutines by id: open addressing. */
     struct api_trace_goroutine *goroutine;
     size_t goroutine_count, slots;
+    /* Holds by id, open or not, likewise. */
+    struct api_trace_hold *hold;
+    size_t hold_count, hold_slots;
     uint64_t processors[16]; /* bit p: its track has a name */
     bool failed;
 };

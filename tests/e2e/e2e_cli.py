@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import termios
 
+import perfetto
 from harness import HANG_SECONDS, Daemon, counts, emulator, hog, main, standing_still, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -496,8 +497,8 @@ def profiles_and_traces_are_written_and_hold_what_ran():
             env=environment(daemon), timeout=HANG_SECONDS).stdout)
         grasp(daemon, "trace", "--seconds", 1, "-O", daemon.path("trace"))
         with open(daemon.path("trace"), encoding="utf-8") as file:
-            events = json.load(file)["traceEvents"]
-        assert any(e["ph"] == "X" and e.get("args", {}).get("goroutine") == g for e in events), events[:20]
+            events = perfetto.check(json.load(file))["X"]
+        assert any(e.get("args", {}).get("goroutine") == g for e in events), events[:20]
 
 
 def a_daemon_that_dies_under_a_run_is_told_apart_from_the_goroutine():

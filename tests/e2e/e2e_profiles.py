@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import xml.dom.minidom
 
+import perfetto
 from harness import Daemon, counts, hog, main, until
 
 
@@ -237,6 +238,9 @@ def a_trace_shows_who_ran_where_and_why_not():
             client.want(200, "POST", f"/v1/goroutines/{spinners[0]}/resume")
         trace = asker.receive().json
         events = trace["traceEvents"]
+        assert trace["otherData"]["overwritten records"] == 0, trace["otherData"]
+        by_phase = perfetto.check(trace)
+        assert all(by_phase[phase] for phase in "MXisfbe"), {phase: len(e) for phase, e in by_phase.items()}
         runs = [e for e in events if e.get("cat") == "run"]
         assert all(e["pid"] == 1 and e["ph"] == "X" and e["dur"] >= 0 for e in runs), runs[:3]
         for processor in {e["tid"] for e in runs}:
@@ -252,6 +256,13 @@ def a_trace_shows_who_ran_where_and_why_not():
         holds = [e["ph"] for e in events if e.get("cat") == "hold" and e["tid"] == spinners[0]]
         assert "b" in holds and all(a != b for a, b in zip(holds, holds[1:])), holds
         assert any(e["name"] == "held" and e["tid"] == spinners[0] for e in events if e.get("cat") == "state")
+        # So it is of one whose rings were too small, and of one that began and ended in holds.
+        client.want(200, "POST", f"/v1/goroutines/{spinners[1]}/suspend", {"lease_ms": 60000})
+        asker.send("GET", "/debug/trace?seconds=1&records=64")
+        client.want(200, "POST", f"/v1/goroutines/{spinners[0]}/suspend", {"lease_ms": 60000})
+        client.want(200, "POST", f"/v1/goroutines/{spinners[1]}/resume")
+        client.wait_dead(client.spawn("pipeline", "sieve", {"primes": 50}))
+        perfetto.check(asker.receive().json)
         client.want(400, "GET", "/debug/trace?records=63", code="bad-request")
         client.want(400, "GET", "/debug/trace?seconds=3601", code="bad-request")
 
