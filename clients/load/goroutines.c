@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PROOF_SECONDS 30 /* until they are free and have moved; they share processors with others */
-
 struct asker {
     struct http_connection connection;
     struct http_answer answer;
@@ -130,53 +128,77 @@ int load_goroutines_start(struct load_plan *plan, char *err, size_t err_bytes)
 
 /* ---- Proving ---------------------------------------------------------------------------------- */
 
-/* A figure that grows while it runs; false: it can't be had. */
-static bool movement(const struct load_plan *plan, struct asker *asker, size_t i, uint64_t *holds,
-                     uint64_t *moved, char *err, size_t err_bytes)
+/* What is to be seen of a goroutine: `moved` grows while it runs. */
+struct look {
+    uint64_t holds, moved;
+    bool dead;
+};
+
+/* False: it can't be had. */
+static bool look_at(const struct load_plan *plan, struct asker *asker, size_t i, struct look *look,
+                    char *err, size_t err_bytes)
 {
     char text[128];
     snprintf(text, sizeof text, "/v1/goroutines/%" PRIu64, plan->ids[i]);
     json_t *g = ask(asker, "GET", text, NULL, err, err_bytes);
     if (!g)
         return false;
-    *holds = (uint64_t)json_integer_value(json_object_get(g, "holds"));
-    *moved = (uint64_t)json_integer_value(json_object_get(g, "cpu_ns"));
+    const char *state = json_string_value(json_object_get(g, "state"));
+    look->dead = state && strcmp(state, "dead") == 0;
+    look->holds = (uint64_t)json_integer_value(json_object_get(g, "holds"));
+    look->moved = (uint64_t)json_integer_value(json_object_get(g, "cpu_ns"));
     json_decref(g);
-    if (!plan->counters[0])
+    if (!plan->counters[0] || look->dead)
         return true;
     counter_path(plan, i, text, sizeof text);
+    /* One that has not come to make its file has counted nothing. */
     FILE *file = fopen(text, "re");
-    bool good = file && fread(moved, sizeof *moved, 1, file) == 1;
+    if (!file || fread(&look->moved, sizeof look->moved, 1, file) != 1)
+        look->moved = 0;
+    bool good = file || errno == ENOENT;
     if (!good)
-        snprintf(err, err_bytes, "counter %s: %s", text, file ? "too short" : strerror(errno));
+        snprintf(err, err_bytes, "counter %s: %s", text, strerror(errno));
     if (file)
         fclose(file);
     return good;
+}
+
+/* Counts goroutine i in proof, and says of the first one what is wrong. */
+static void judge(const struct load_plan *plan, size_t i, const struct look *last, bool moved,
+                  struct load_proof *proof)
+{
+    bool held = last->holds != 0 && !last->dead, first = !proof->held && !proof->still;
+    proof->checked++;
+    proof->held += held;
+    proof->still += !held && !moved;
+    if (first && !moved)
+        snprintf(proof->why, sizeof proof->why, "goroutine %" PRIu64 " %s", plan->ids[i],
+                 last->dead ? "has ended"
+                 : held     ? "is still held"
+                            : "does not move");
 }
 
 /* Waits until goroutine i is free and has moved; counts it in proof if it does not. */
 static bool prove_one(const struct load_plan *plan, struct asker *asker, size_t i,
                       struct load_proof *proof)
 {
-    uint64_t holds = 0, first = 0, now_at = 0;
-    uint64_t give_up = load_now_ns() + (uint64_t)PROOF_SECONDS * 1000000000;
+    struct look look = {0};
+    uint64_t first = 0, give_up = load_now_ns() + (uint64_t)(plan->prove_seconds * 1e9);
     struct timespec pause = {0, 2000000};
     bool moved = false, seen = false;
-    while (load_now_ns() < give_up && !moved) {
-        if (!movement(plan, asker, i, &holds, &now_at, proof->why, sizeof proof->why))
+    do {
+        if (!look_at(plan, asker, i, &look, proof->why, sizeof proof->why))
             return false;
-        if (holds == 0 && seen)
-            moved = now_at != first;
-        if (holds == 0 && !seen) {
+        if (look.holds == 0 && seen)
+            moved = look.moved != first && !look.dead;
+        if (look.holds == 0 && !seen) {
             seen = true;
-            first = now_at;
+            first = look.moved;
         }
-        if (!moved)
+        if (!moved && !look.dead)
             nanosleep(&pause, NULL);
-    }
-    proof->checked++;
-    proof->held += holds != 0;
-    proof->still += holds == 0 && !moved;
+    } while (load_now_ns() < give_up && !moved && !look.dead);
+    judge(plan, i, &look, moved, proof);
     return true;
 }
 

@@ -78,6 +78,7 @@ struct load_plan {
     double seconds;    /* 0: no limit of time */
     uint64_t requests; /* 0: no limit of number */
     uint64_t timeout_ms;
+    double prove_seconds; /* at the end, for each goroutine to be free and to move */
     uint64_t seed;
     struct load_expect expect[LOAD_EXPECT_MAX];
     size_t expect_count;
@@ -115,7 +116,7 @@ struct load_live {
 struct load_proof {
     size_t checked, held, still; /* of our goroutines: how many, and how many failed */
     bool done;
-    char why[256];
+    char why[256]; /* it is not done, or the first that failed */
 };
 
 uint64_t load_now_ns(void);

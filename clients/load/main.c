@@ -40,6 +40,7 @@ static const char usage[] =
     "  -o FORMAT         text, json or csv (text)\n"
     "  --svg FILE        latency curves as a picture\n"
     "  --timeout TIME    for one answer (10s)\n"
+    "  --prove TIME      at the end, for each goroutine to be free and to move (30s)\n"
     "  --seed N          the choice of operations and goroutines\n"
     "  -q, --quiet       no progress line\n"
     "  --socket PATH, --url URL, --token-file FILE   where the daemon is; else as grasp finds it\n"
@@ -85,6 +86,7 @@ enum {
     OPT_EXPECT = 256,
     OPT_SVG,
     OPT_TIMEOUT,
+    OPT_PROVE,
     OPT_SEED,
     OPT_SOCKET,
     OPT_URL,
@@ -134,6 +136,11 @@ static int set_other(struct command *command, int option, const char *value)
             return wrong(command, "--expect", value, "given at most 16 times");
         return load_expect_parse(&plan->expect[plan->expect_count++], value, command->err,
                                  sizeof command->err);
+    case OPT_PROVE:
+        if (!load_parse_seconds(value, &plan->prove_seconds) || plan->prove_seconds < 0.001 ||
+            plan->prove_seconds > 3600)
+            return wrong(command, "--prove", value, "a time from 1ms to 1h");
+        return 0;
     case OPT_TIMEOUT:
         if (!load_parse_seconds(value, &seconds) || seconds < 0.001 || seconds > 3600)
             return wrong(command, "--timeout", value, "a time from 1ms to 1h");
@@ -173,6 +180,7 @@ static const struct option options[] = {{"scenario", required_argument, NULL, 's
                                         {"expect", required_argument, NULL, OPT_EXPECT},
                                         {"svg", required_argument, NULL, OPT_SVG},
                                         {"timeout", required_argument, NULL, OPT_TIMEOUT},
+                                        {"prove", required_argument, NULL, OPT_PROVE},
                                         {"seed", required_argument, NULL, OPT_SEED},
                                         {"quiet", no_argument, NULL, 'q'},
                                         {"socket", required_argument, NULL, OPT_SOCKET},
@@ -232,6 +240,7 @@ static int read_command(struct command *command, int argc, char **argv)
     plan->connections = 10;
     plan->threads = 2;
     plan->timeout_ms = 10000;
+    plan->prove_seconds = 30;
     command->output = "text";
     if (getrandom(&plan->seed, sizeof plan->seed, 0) != sizeof plan->seed)
         plan->seed = load_now_ns();

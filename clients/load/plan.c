@@ -104,6 +104,15 @@ static int read_seconds(const json_t *object, const char *key, double *out, char
     return bad(err, err_bytes, "\"%s\" must be a time such as \"500ms\", \"10s\" or \"2m\"", key);
 }
 
+/* Figures and expectations go by name. */
+static bool has_name(const struct load_plan *plan, const char *name)
+{
+    bool has = strcmp(name, "all") == 0; /* of the sum's line */
+    for (size_t i = 0; i < plan->op_count; i++)
+        has |= strcmp(plan->op[i].name, name) == 0 || strcmp(plan->op[i].then, name) == 0;
+    return has;
+}
+
 static int read_op(struct load_plan *plan, const json_t *item, char *err, size_t err_bytes)
 {
     struct load_op *op = &plan->op[plan->op_count];
@@ -125,6 +134,9 @@ static int read_op(struct load_plan *plan, const json_t *item, char *err, size_t
                    "\"op\" must be get, list, show, stack, snapshot, suspend, bulk or spawn");
     if (path && (!kinds[op->kind].takes_path || path[0] != '/' || strpbrk(path, " \r\n")))
         return bad(err, err_bytes, "\"path\" goes with get and list, and begins with /");
+    if (has_name(plan, alias ? alias : name))
+        return bad(err, err_bytes, "two operations are called \"%s\": give each a \"name\"",
+                   alias ? alias : name);
     snprintf(op->name, sizeof op->name, "%s", alias ? alias : name);
     snprintf(op->then, sizeof op->then, "%s", kinds[op->kind].then);
     op->path = strdup(path ? path : op->kind == LOAD_GET ? "/healthz" : "/v1/goroutines?limit=100");

@@ -100,9 +100,9 @@ static void proof_line(const struct load_report *report, struct http_buf *out)
     if (!proof->done)
         http_buf_printf(out, "after it:    NOT PROVED: %s\n", proof->why);
     else
-        http_buf_printf(out, "after it:    %zu goroutines checked, %zu held, %zu stand still%s\n",
+        http_buf_printf(out, "after it:    %zu goroutines checked, %zu held, %zu stand still%s%s\n",
                         proof->checked, proof->held, proof->still,
-                        proof->held || proof->still ? ": WRONG" : "");
+                        proof->held || proof->still ? ": WRONG: " : "", proof->why);
 }
 
 static void expectation_lines(const struct load_report *report, struct http_buf *out)

@@ -67,6 +67,48 @@ def a_mix_leaves_every_goroutine_free_and_moving():
         until(lambda: client.get("/v1/goroutines?state=live")["items"] == [], "all were cancelled")
 
 
+def started(daemon, *arguments, scenario):
+    """grasp-load at work on goroutines of its own; and their ids."""
+    path = daemon.path("scenario")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(scenario, file)
+    child = subprocess.Popen([os.path.join(Daemon.bin, "grasp-load"), "-s", path, *arguments], text=True,
+                             stdout=subprocess.PIPE, env=dict(os.environ, GRASP_SOCKET=daemon.socket))
+    client, count = daemon.client(), scenario["goroutines"]["count"]
+    until(lambda: len(client.get("/v1/goroutines?state=live")["items"]) == count and
+          requests_of(client, "/v1/goroutines/{id}/stack") > 10, "it works")
+    return child, client, [g["id"] for g in client.get("/v1/goroutines?state=live")["items"]]
+
+
+def a_goroutine_that_is_held_ended_or_still_fails_the_proof():
+    hogs = {"goroutines": {"module": "hog", "entry": "calls", "count": 3, "args": {"counter": "auto"}},
+            "mix": [{"op": "stack"}], "duration": "1h"}
+
+    def outcome(child):
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=4 * HANG_SECONDS)
+        return child.returncode, out
+    with Daemon() as daemon:
+        child, client, ids = started(daemon, "--prove", "500ms", scenario=hogs)
+        held = client.want(200, "POST", f"/v1/goroutines/{ids[1]}/suspend", {"lease_ms": 600000}).json
+        code, out = outcome(child)
+        assert code == 4 and f"3 goroutines checked, 1 held, 0 stand still: WRONG: goroutine {ids[1]} is still held" in out, out
+        client.want(204, "DELETE", f"/v1/suspensions/{held['id']}")
+        until(lambda: client.get("/v1/goroutines?state=live")["items"] == [], "all were cancelled")
+    with Daemon() as daemon:
+        child, client, ids = started(daemon, scenario=hogs)
+        client.want(202, "DELETE", f"/v1/goroutines/{ids[2]}")
+        client.wait_dead(ids[2])
+        code, out = outcome(child)
+        assert code == 4 and f"3 goroutines checked, 0 held, 1 stand still: WRONG: goroutine {ids[2]} has ended" in out, out
+    with Daemon() as daemon:
+        # Free, alive and never on a processor: as one would look that was let go and forgotten.
+        child, client, ids = started(daemon, "--prove", "500ms", "-o", "json", scenario={
+            "goroutines": {"module": "deadlock", "entry": "channel", "count": 1}, "mix": [{"op": "stack"}], "duration": "1h"})
+        code, out = outcome(child)
+        assert code == 4 and json.loads(out)["proof"] == {"done": True, "checked": 1, "held": 0, "still": 1}, out
+
+
 def a_stall_is_seen_by_everything_that_was_due_meanwhile():
     # A server that answers at once, but for one stall: no coordinated omission means that about rate * stall
     # operations waited, not one a connection.
@@ -161,12 +203,15 @@ def wrong_use_is_refused_with_a_reason():
                 (("--frob",), "is no option"), (("-c",), "needs a value"), (("-o", "xml"), "text, json or csv"),
                 (("--expect", "p99"), "is no expectation"), (("--expect", "x.p99<1s"), "no operation \"x\""),
                 (("nopath",), "PATH must be"), (("/a", "/b"), "more than one PATH"), (("-s", "/none"), "/none"),
-                (("--timeout", "0s"), "--timeout must be")]
+                (("--timeout", "0s"), "--timeout must be"), (("--prove", "0"), "--prove must be")]
         for arguments, says in rows:
             _, err = load(daemon, *arguments, code=2)
             assert says in err, (arguments, err)
         _, err = load(daemon, code=2, scenario={"mix": [{"op": "suspend"}]})
         assert "needs \"goroutines\"" in err, err
+        for mix in ([{"op": "get"}, {"op": "get", "path": "/"}], [{"op": "get", "name": "all"}], [{"op": "spawn"}, {"op": "get", "name": "cancel"}]):
+            _, err = load(daemon, code=2, scenario={"mix": mix, "goroutines": {"module": "hog", "entry": "calls", "count": 1}})
+            assert "give each a \"name\"" in err, err
         _, err = load(daemon, code=3, scenario={"mix": [{"op": "show"}], "goroutines": {"module": "none", "entry": "x"}})
         assert "no module \"none\"" in err, err
         assert load(daemon, "--help")[0].startswith("usage: grasp-load")
@@ -174,6 +219,7 @@ def wrong_use_is_refused_with_a_reason():
 
 if __name__ == "__main__":
     main([n_requests_are_n_requests, a_mix_leaves_every_goroutine_free_and_moving,
+          a_goroutine_that_is_held_ended_or_still_fails_the_proof,
           a_stall_is_seen_by_everything_that_was_due_meanwhile, errors_are_counted_by_class, nobody_there_is_said_so,
           expectations_decide_the_exit_code, reports_can_be_read_by_programs, an_interrupt_ends_it_with_a_report,
           wrong_use_is_refused_with_a_reason])
