@@ -184,8 +184,8 @@ struct gr_g {
     uint32_t nopreempt;   /* depth; read by the handler on its own thread */
     uint32_t pinned;      /* explicit pins; foreign.depth counts besides. gri_g_is_pinned */
     struct gr_m *pin_m;   /* the thread it must run on while pinned or wired */
-    bool wired;
-    int err;                      /* its errno while arch_tls.errno_owned */
+    bool wired;           /* written at birth, under meta_lock; its owner reads it without */
+    int err;              /* its errno while arch_tls.errno_owned */
     struct arch_foreign *foreign; /* at the high end of its stack */
     void *asan_fake_stack, *tsan_fiber;
     void (*fn)(void *);
@@ -218,6 +218,7 @@ struct gr_g {
     const struct gr_entry *entry;
     const struct gr_entry *root_entry;
     bool is_root;
+    bool kept; /* what is shown of it was given to dead.c */
     int exit_code;
 
     /* The registry's (registry.c). */
@@ -236,8 +237,6 @@ static inline bool gri_g_is_pinned(const struct gr_g *g)
 /* From the goroutine itself. While pinned it is stopped and parked with its thread. They nest. */
 void gri_pin(struct gr_g *g);
 void gri_unpin(struct gr_g *g);
-/* Wires the caller to its thread for life. */
-void gri_wire(struct gr_g *g);
 
 /* ---- Blocking: for channels, locks, wrappers ------------------------------------------------------- */
 

@@ -10,7 +10,8 @@
  * Invariant
  *   D1  id[i] is the id of what place i holds; it changes under the place's lock.
  *
- * Locks: a place's; under it g->meta_lock is never taken.
+ * Locks: a place's, under the meta_lock of who ends: whoever looks meanwhile sees the living or finds the ended, whole.
+ * Under a place's lock no meta_lock is taken.
  */
 #include "scheduler.h"
 
@@ -89,32 +90,29 @@ void gri_dead_keep(struct gr_g *g)
     uint64_t at = atomic_fetch_add_explicit(&ring->count, 1, memory_order_relaxed) % ring->capacity;
     struct dead *d = &ring->place[at];
     struct gri_module *module = g->module;
-    struct gri_labels *labels, *old_labels;
-    struct gri_log *log, *old_log;
-    char *result, *old_result;
+    struct gri_labels *old_labels;
+    struct gri_log *old_log;
+    char *old_result;
 
     gri_lock(&g->meta_lock);
-    labels = g->labels;
-    log = g->log;
-    result = g->result;
-    g->module = NULL;
-    g->labels = NULL;
-    g->log = NULL;
-    g->result = NULL;
-    gri_unlock(&g->meta_lock);
-
     gri_lock(&d->lock);
     old_labels = d->labels;
     old_log = d->log;
     old_result = d->result;
     fill(d, g);
-    d->labels = labels;
-    d->log = log;
-    d->result = result;
+    d->labels = g->labels;
+    d->log = g->log;
+    d->result = g->result;
     strcpy(d->module, module ? gri_module_name(module) : "");
     /* relaxed: looked at again under the lock. */
     atomic_store_explicit(&ring->id[at], load(&g->id), memory_order_relaxed);
     gri_unlock(&d->lock);
+    g->module = NULL;
+    g->labels = NULL;
+    g->log = NULL;
+    g->result = NULL;
+    g->kept = true;
+    gri_unlock(&g->meta_lock);
 
     gri_labels_unref(old_labels);
     gri_log_unref(old_log);

@@ -46,8 +46,6 @@ static void goroutine_main(void *arg)
     struct gr_g *g = arg;
 
     GRI_ASAN_ARRIVE(NULL, NULL, NULL);
-    if (g->wired)
-        gri_wire(g);
     if (g->entry)
         g->exit_code = g->entry->fn(g->args);
     else
@@ -81,10 +79,6 @@ static void clear_counters(struct gr_g *g)
     atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
     atomic_store_explicit(&g->last_m, -1, memory_order_relaxed);
     atomic_store_explicit(&g->last_p, -1, memory_order_relaxed);
-    /* Under the lock: a canceller that meant the slot's life before has stored already, or sees the new generation. */
-    gri_lock(&g->meta_lock);
-    atomic_store_explicit(&g->cancel, 0, memory_order_relaxed);
-    gri_unlock(&g->meta_lock);
     atomic_store_explicit(&g->m, NULL, memory_order_relaxed);
 }
 
@@ -112,29 +106,40 @@ static void fill(struct gr_g *g, const struct birth *birth)
     g->pin_m = NULL;
     g->err = 0;
     g->exit_code = 0;
-    g->result = NULL;
     g->args = birth->args;
     g->entry = birth->entry;
-    set_name(g, birth->name);
     atomic_store_explicit(&g->created_realtime_ns, realtime_ns(), memory_order_relaxed);
 }
 
-/* meta_lock of g and of its parent are not both taken: the parent is the caller, which alone changes its labels. */
+/*
+ * meta_lock of g and of its parent are not both taken: the parent is the caller, which alone changes its labels. That of g is,
+ * though nobody can find the new life yet: whoever found the slot's life before may be looking (info.c), or about to store
+ * its cancellation; it has done so, or sees the new generation.
+ */
 static int inherit(struct gr_g *g, struct gr_g *parent, const struct birth *birth)
 {
-    int error = gri_labels_make(&g->labels, parent ? parent->labels : NULL, birth->labels);
+    struct gri_labels *labels;
+    int error = gri_labels_make(&labels, parent ? parent->labels : NULL, birth->labels);
+    /* Started by a program's own thread, it belongs to the module whose code it is: "main", mostly. */
+    struct gri_module *module = birth->module ? birth->module
+                                : parent      ? parent->module
+                                              : gri_module_of((uint64_t)(uintptr_t)birth->fn);
 
     if (error)
         return error;
-    /* Started by a program's own thread, it belongs to the module whose code it is: "main", mostly. */
-    g->module = birth->module ? birth->module
-                : parent      ? parent->module
-                              : gri_module_of((uint64_t)(uintptr_t)birth->fn);
-    if (g->module && !birth->module)
-        gri_module_live_add(g->module, 1);
-    g->wired = g->module && gri_module_wired(g->module);
+    if (module && !birth->module)
+        gri_module_live_add(module, 1);
+    gri_lock(&g->meta_lock);
+    set_name(g, birth->name);
+    g->labels = labels;
+    g->module = module;
+    g->wired = module && gri_module_wired(module);
     g->root_entry = birth->entry ? birth->entry : parent ? parent->root_entry : NULL;
     g->log = !birth->entry && parent ? gri_log_ref(parent->log) : NULL;
+    g->result = NULL;
+    g->kept = false;
+    atomic_store_explicit(&g->cancel, 0, memory_order_relaxed);
+    gri_unlock(&g->meta_lock);
     g->is_root = birth->entry || !parent;
     return 0;
 }
@@ -405,11 +410,6 @@ void gri_unpin(struct gr_g *g)
 {
     GRI_ASSERT(g->pinned > 0);
     g->pinned--;
-}
-
-void gri_wire(struct gr_g *g)
-{
-    g->wired = true;
 }
 
 /* ---- gr_suspend ---------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * Of the living, fields are read without stopping anyone; the generation is read before and after, so that
  * what is shown is of one life. Those that ended are dead.c's.
  *
- * Lock: g->meta_lock guards the strings of a living one.
+ * Lock: g->meta_lock guards the strings of a living one, and whether it is wired.
  */
 #include "scheduler.h"
 
@@ -25,17 +25,23 @@ static int missing(uint64_t id)
 
 /* ---- The living ---------------------------------------------------------------------------------- */
 
-static void info_strings(struct gr_g *g, struct gr_info *info)
+/* False: it has just ended, and what is shown of it is with the ended (gri_dead_keep). */
+static bool info_strings(struct gr_g *g, struct gr_info *info)
 {
+    bool kept;
+
     gri_lock(&g->meta_lock);
+    kept = g->kept;
     strcpy(info->name, g->name);
+    info->wired = g->wired;
     snprintf(info->module, sizeof info->module, "%s", g->module ? gri_module_name(g->module) : "");
     snprintf(info->entry, sizeof info->entry, "%s", g->root_entry ? g->root_entry->name : "");
     gri_labels_copy(g->labels, info);
     gri_unlock(&g->meta_lock);
+    return !kept;
 }
 
-static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
+static bool info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
 {
     enum gr_state state = gri_word_state(w) == GR_IDLE ? GR_RUNNABLE : gri_word_state(w);
     uint64_t now = arch_ticks(), cpu = load(&g->cpu_ticks);
@@ -49,7 +55,6 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         .holds = gri_word_holds(w),
         .suspended = gri_word_holds(w) > 0 && gri_state_stopped(state),
         .cancelled = atomic_load_explicit(&g->cancel, memory_order_relaxed),
-        .wired = g->wired,
         .folded = atomic_load_explicit(&g->folded, memory_order_relaxed) != NULL,
         .pinned = atomic_load_explicit(&g->shown_pinned, memory_order_relaxed),
         .created_realtime_ns = load(&g->created_realtime_ns),
@@ -72,7 +77,7 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         info->wait_address =
             reason == GRI_WAIT_SELECT || reason == GRI_WAIT_SYSCALL ? 0 : load(&g->wait_address);
     }
-    info_strings(g, info);
+    return info_strings(g, info);
 }
 
 int gr_info(uint64_t id, struct gr_info *info)
@@ -80,8 +85,7 @@ int gr_info(uint64_t id, struct gr_info *info)
     uint64_t w, after;
     struct gr_g *g = gri_registry_find(id, &w);
 
-    if (g) {
-        info_of_live(g, w, info);
+    if (g && info_of_live(g, w, info)) {
         /* acquire: the fields above were read before; the same generation: they are of one life. */
         after = atomic_load_explicit(&g->word, memory_order_acquire);
         if (gri_word_generation(after) == gri_word_generation(w) && info->id == id)
@@ -106,7 +110,9 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
 
     if (g) {
         gri_lock(&g->meta_lock);
-        if (load(&g->id) == root)
+        /* acquire; the word of this life: under the lock its log is there, or was taken along by gri_dead_keep. */
+        if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
+            gri_word_generation(w))
             log = gri_log_ref(g->log);
         gri_unlock(&g->meta_lock);
     }

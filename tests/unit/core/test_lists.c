@@ -115,6 +115,58 @@ static void a_listed_goroutine_implies_every_older_one(void **state)
     expect_no_faults();
 }
 
+/* ---- What is shown is of one life ------------------------------------------------------------------- */
+
+enum { LIVES = STAYERS * 4 };
+
+static atomic_ulong newest;
+
+/* One slot is used again at once, so that whoever found its life before looks at it while the next one is born. */
+static void bear_named(void *arg)
+{
+    char name[2][16];
+
+    (void)arg;
+    for (unsigned i = 0; i < LIVES; i++) {
+        snprintf(name[0], sizeof name[0], "%u", i);
+        memcpy(name[1], name[0], sizeof name[1]);
+        struct gr_go_opts opts = {.fn = do_nothing, .name = name[0]};
+        const char *labels[] = {"name", name[1], NULL};
+        opts.labels = labels;
+        int64_t id = gr_go_with(&opts);
+        CHECK(id > 0);
+        atomic_store(&newest, (unsigned long)id);
+        gr_yield();
+    }
+    atomic_store(&stop_dumping, 1);
+}
+
+static void what_is_shown_is_of_one_life(void **state)
+{
+    struct gr_info info;
+    unsigned long shown = 0, id;
+
+    (void)state;
+    atomic_store(&newest, 0);
+    atomic_store(&stop_dumping, 0);
+    uint64_t bearer = gr_go(bear_named, NULL);
+    assert_int_not_equal(bearer, 0);
+    while (!atomic_load(&stop_dumping)) {
+        id = atomic_load(&newest);
+        if (id == 0 || gr_info(id, &info) != 0)
+            continue;
+        assert_int_equal(info.id, id);
+        assert_int_equal(info.parent, bearer);
+        assert_int_equal(info.label_count, 1);
+        assert_string_equal(info.label[0].value, info.name);
+        assert_string_equal(info.module, "main");
+        shown++;
+    }
+    printf("%lu shown\n", shown);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
 /* ---- What a stack points at
  * ----------------------------------------------------------------------- */
 
@@ -240,6 +292,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_listed_goroutine_implies_every_older_one),
+        cmocka_unit_test(what_is_shown_is_of_one_life),
         cmocka_unit_test(a_stack_s_words_are_told_by_what_they_point_at),
     };
 
