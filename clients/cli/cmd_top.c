@@ -32,9 +32,12 @@ struct screen {
     struct http_buf said; /* the last line */
     size_t first;         /* of the view, on top */
     unsigned state;       /* index of top_states */
+    int pending;          /* a key that was pressed during a look; 0: none */
     bool frozen, over;
     uint64_t next_ns, interval_ns;
 };
+
+static volatile sig_atomic_t ended;
 
 static uint64_t now_ns(void)
 {
@@ -45,10 +48,19 @@ static uint64_t now_ns(void)
 
 /* ---- Looking ---------------------------------------------------------------------------------- */
 
+#define KEY_EVERY 1000 /* rows; a long list must not keep somebody who wants to leave */
+
 static bool add_row(void *ctx, json_t *goroutine)
 {
-    top_rows_add(ctx, goroutine);
-    return true;
+    struct screen *screen = ctx;
+    top_rows_add(&screen->rows, goroutine);
+    if (screen->rows.now.count % KEY_EVERY == 0 && !screen->pending) {
+        timeout(0);
+        int key = getch();
+        screen->pending = key == ERR ? 0 : key;
+    }
+    screen->over = screen->over || screen->pending == 'q' || screen->pending == 3 || ended;
+    return !screen->over;
 }
 
 static void look(struct screen *screen)
@@ -66,7 +78,7 @@ static void look(struct screen *screen)
         json_decref(screen->runtime);
         screen->runtime = runtime;
         top_rows_begin(&screen->rows);
-        cli_walk(cli, path.data, add_row, &screen->rows);
+        cli_walk(cli, path.data, add_row, screen);
         top_rows_end(&screen->rows, now_ns());
     }
     http_buf_free(&path);
@@ -126,46 +138,42 @@ static void draw_head(const struct screen *screen)
     http_buf_free(&line);
 }
 
-static int color_of(const json_t *g)
+static int color_of(const struct top_row *row)
 {
-    if (cli_true(g, "suspended"))
+    if (row->suspended)
         return 2;
-    return strcmp(cli_string(g, "state"), "running") == 0 ? 1 : 0;
+    return strcmp(row->state, "running") == 0 ? 1 : 0;
 }
 
 static void draw_row(const struct screen *screen, size_t at, int y)
 {
     double percent;
     char text[96], duration[CLI_DURATION_BYTES];
-    struct http_buf entry = {0}, place = {0};
-    const json_t *g = top_rows_get(&screen->rows, at, &percent);
+    struct http_buf entry = {0};
+    const struct top_row *row = top_rows_get(&screen->rows, at, &percent);
     bool marked = at == screen->rows.at;
-    attr_t attributes = (attr_t)COLOR_PAIR(color_of(g)) | (marked ? A_REVERSE : 0);
+    attr_t attributes = (attr_t)COLOR_PAIR(color_of(row)) | (marked ? A_REVERSE : 0);
     attron((int)attributes);
     if (marked)
         mvhline(y, 0, ' ', COLS);
-    snprintf(text, sizeof text, "%8" PRIu64 " %-10s", cli_number(g, "id"), cli_string(g, "state"));
+    snprintf(text, sizeof text, "%8" PRIu64 " %-10s", row->id, row->state);
     put(y, 0, 20, text);
-    if (cli_number(g, "holds")) {
-        snprintf(text, sizeof text, "%4" PRIu64, cli_number(g, "holds"));
+    if (row->holds) {
+        snprintf(text, sizeof text, "%4" PRIu64, row->holds);
         put(y, 20, 4, text);
     }
-    snprintf(text, sizeof text, "%6.1f %8s", percent,
-             cli_duration(duration, cli_number(g, "cpu_ns")));
+    snprintf(text, sizeof text, "%6.1f %8s", percent, cli_duration(duration, row->cpu_ns));
     put(y, 25, 16, text);
-    http_buf_printf(&entry, "%s/%s", cli_string(g, "module"),
-                    *cli_string(g, "entry") ? cli_string(g, "entry") : cli_string(g, "name"));
+    http_buf_printf(&entry, "%s/%s", row->module, *row->entry ? row->entry : row->name);
     put(y, 41, 20, entry.data);
-    if (*cli_string(g, "wait_reason")) {
-        snprintf(text, sizeof text, "%.9s %s", cli_string(g, "wait_reason"),
-                 cli_duration(duration, cli_number(g, "wait_ns")));
+    if (*row->wait_reason) {
+        snprintf(text, sizeof text, "%.9s %s", row->wait_reason,
+                 cli_duration(duration, row->wait_ns));
         put(y, 62, 16, text);
     }
-    cli_place(g, &place);
-    put(y, 79, COLS, place.data ? place.data : "");
+    put(y, 79, COLS, row->place);
     attroff((int)attributes);
     http_buf_free(&entry);
-    http_buf_free(&place);
 }
 
 static void draw(struct screen *screen)
@@ -346,8 +354,6 @@ static void on_key(struct screen *screen, int key)
 
 /* ---- The loop --------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t ended;
-
 static void on_end(int number)
 {
     (void)number;
@@ -356,13 +362,17 @@ static void on_end(int number)
 
 static void run(struct screen *screen)
 {
+    /* The first look at a long list takes a moment. */
+    put(LINES - 1, 0, COLS, "asking the daemon ...  q quit");
+    refresh();
     look(screen);
     /* Ends with a key or a signal; each turn waits for a key or for the next look. */
     while (!screen->over && !ended) {
         draw(screen);
         uint64_t now = now_ns(), wait = screen->next_ns > now ? screen->next_ns - now : 0;
         timeout(screen->frozen ? 1000 : (int)(wait / 1000000) + 1);
-        int key = getch();
+        int key = screen->pending ? screen->pending : getch();
+        screen->pending = 0;
         if (key != ERR && key != KEY_RESIZE)
             on_key(screen, key);
         else if (key == ERR && !screen->frozen && now_ns() >= screen->next_ns)

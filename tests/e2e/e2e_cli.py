@@ -450,6 +450,26 @@ def top_shows_sorts_filters_freezes_and_takes_hold():
         assert "needs a terminal" in err, err
 
 
+def top_of_very_many_stays_small_and_can_be_left():
+    count = 20000
+    with Daemon(modules=Daemon.own_modules) as daemon:
+        if not has_top(daemon):
+            return
+        daemon.client().spawn("crowd", "crowd", {"path": daemon.path("crowd"), "count": count, "sleep_us": 600000000})
+        until(lambda: daemon.client().get("/v1/runtime")["live"] >= count, "all are born")
+        top = Terminal(daemon, "--sort", "id")
+        top.shows(r"^2000[01] shown, by id")
+        top.press("G\033[F")  # whatever a key means, keys are taken while it looks
+        top.press(f"/{count}\n")
+        top.shows(rf"^1 shown, by id, with {count}$")
+        top.shows(rf"^ +{count} waiting .* crowd/crowd")
+        with open(f"/proc/{top.pid}/status", encoding="ascii") as file:
+            resident = int(re.search(r"^VmHWM:\s+(\d+) kB", file.read(), re.M).group(1))
+        assert resident < 64 * 1024 or emulator(), f"{resident} kB of {count} goroutines"
+        top.press("q")
+        assert top.end() == 0
+
+
 def top_says_that_the_daemon_is_gone_and_goes_on():
     with Daemon() as daemon:
         if not has_top(daemon):
@@ -561,7 +581,8 @@ if __name__ == "__main__":
           a_c_file_is_compiled_loaded_run_and_waited_for, bad_input_says_what_to_do,
           it_finds_the_daemon_by_flag_environment_and_config, events_are_watched_as_they_happen,
           groups_are_saved_shown_and_deleted_and_one_is_a_core, gdb_sees_a_goroutine_that_runs_on_afterwards, api_speaks_to_every_route, colour_and_width_only_on_a_terminal,
-          top_shows_sorts_filters_freezes_and_takes_hold, top_says_that_the_daemon_is_gone_and_goes_on,
+          top_shows_sorts_filters_freezes_and_takes_hold,
+          top_of_very_many_stays_small_and_can_be_left, top_says_that_the_daemon_is_gone_and_goes_on,
           json_is_one_value_whatever_the_number_of_operands, profiles_and_traces_are_written_and_hold_what_ran,
           a_daemon_that_dies_under_a_run_is_told_apart_from_the_goroutine,
           completion_and_manual_know_every_command, help_names_every_option_that_is_taken])

@@ -42,7 +42,7 @@ static void fill(struct top_rows *rows)
 static uint64_t id_at(const struct top_rows *rows, size_t at)
 {
     double percent;
-    return (uint64_t)json_integer_value(json_object_get(top_rows_get(rows, at, &percent), "id"));
+    return top_rows_get(rows, at, &percent)->id;
 }
 
 static void the_share_is_what_was_used_between_two_looks(void **state)
