@@ -6,6 +6,7 @@
  */
 #include "scheduler.h"
 #include "trace_rings.h"
+#include "waiting.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -334,18 +335,17 @@ int gr_log(const char *fmt, ...)
 
 _Atomic(uint32_t) gri_draining;
 
-/* meta_lock held: takes the waiter that g waits on, if any, and wins it. While it is ours gri_wait does not return. */
+/* meta_lock held: sets the flag, takes the waiter that g waits on, if any, and wins it. While it is ours gri_wait does not return. */
 static bool cancel_wait(struct gr_g *g)
 {
     static struct gri_waiter taken; /* an address that is no waiter's */
-    struct gri_waiter *w = atomic_load_explicit(&g->waiting, memory_order_seq_cst);
+    struct gri_waiter *w = gri_waiting_cancel(&g->cancel, &g->waiting);
     bool won;
 
-    /* acq_rel; pairs with gri_wait's exchange and wait_commit's CAS. */
-    if (!w || !atomic_compare_exchange_strong_explicit(&g->waiting, &w, &taken,
-                                                       memory_order_acq_rel, memory_order_relaxed))
+    if (!w || !gri_waiting_take(&g->waiting, w, &taken))
         return false;
     won = gri_waiter_win(w, -ECANCELED);
+    /* release; gri_wait takes meta_lock before the waiter goes, whether it finds `taken` or this. */
     atomic_store_explicit(&g->waiting, NULL, memory_order_release);
     return won;
 }
@@ -360,10 +360,9 @@ static void cancel_g(struct gr_g *g, uint64_t word)
     if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
         gri_word_generation(word)) {
         /*
-         * seq_cst; pairs with the CAS to SYSCALL and the look at the flag in arch_cancellable_syscall (it sees
-         * the flag, or we see SYSCALL below), and with wait_commit (it sees the flag, or we find its waiter).
+         * The flag's seq_cst store also pairs with the CAS to SYSCALL and the look at the flag in
+         * arch_cancellable_syscall: it sees the flag, or we see SYSCALL below.
          */
-        atomic_store_explicit(&g->cancel, 1, memory_order_seq_cst);
         wake = cancel_wait(g);
     }
     gri_unlock(&g->meta_lock);

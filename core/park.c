@@ -19,6 +19,7 @@
 #include <sched.h>
 
 #include "trace_rings.h"
+#include "waiting.h"
 
 struct park {
     enum gri_wait reason;
@@ -44,10 +45,7 @@ static void park_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
     w = atomic_load_explicit(&g->word, memory_order_relaxed);
     do {
         GRI_ASSERT(gri_word_state(w) == GR_RUNNING);
-        /* acq_rel; release pairs with readers of a stopped g: its context is saved. */
-    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w,
-                                                    gri_word_with_state(w, GR_WAITING),
-                                                    memory_order_acq_rel, memory_order_relaxed));
+    } while (!gri_waiting_park(&g->word, &w, gri_word_with_state(w, GR_WAITING)));
     again = park.commit && !park.commit(g, park.arg);
     /* release; pairs with the acquire in gri_fold_begin: commit is done with g's stack. */
     atomic_store_explicit(&m->committing, NULL, memory_order_release);
@@ -82,9 +80,7 @@ void gri_ready(struct gr_g *g)
             GR_PANIC("goroutine %llu is readied but %s",
                      (unsigned long long)atomic_load_explicit(&g->id, memory_order_relaxed),
                      gr_state_name(gri_word_state(w)));
-        /* acq_rel; pairs with claim: what the waker wrote is seen by the woken. */
-    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, next),
-                                                    memory_order_acq_rel, memory_order_acquire));
+    } while (!gri_waiting_ready(&g->word, &w, gri_word_with_state(w, next)));
     gri_trace(GR_TRACE_READY, g, 0, 0);
     if (next == GR_RUNNABLE)
         gri_enqueue(g, true);
@@ -92,11 +88,7 @@ void gri_ready(struct gr_g *g)
 
 bool gri_waiter_win(struct gri_waiter *w, int result)
 {
-    uint32_t waiting = 0;
-
-    /* acq_rel; pairs with the other wakers' CAS and with the waiter's own read after it was readied. */
-    if (!atomic_compare_exchange_strong_explicit(&w->state, &waiting, 1, memory_order_acq_rel,
-                                                 memory_order_relaxed))
+    if (!gri_waiting_win(&w->state))
         return false;
     w->result = result;
     return true;
@@ -115,16 +107,12 @@ struct timed_wait {
 static bool wait_commit(struct gr_g *g, void *arg)
 {
     struct timed_wait wait = *(struct timed_wait *)arg;
-    struct gri_waiter *w = wait.waiter, *mine = w;
+    struct gri_waiter *w = wait.waiter;
     bool locked = w->careful || w->deadline_ns, ready = false;
 
     if (locked)
         gri_lock(&g->meta_lock);
-    /* seq_cst store, then seq_cst load; pairs with cancel_g: it finds the waiter, or we see the flag. */
-    atomic_store_explicit(&g->waiting, w, memory_order_seq_cst);
-    if (atomic_load_explicit(&g->cancel, memory_order_seq_cst) &&
-        atomic_compare_exchange_strong_explicit(&g->waiting, &mine, NULL, memory_order_acq_rel,
-                                                memory_order_relaxed))
+    if (gri_waiting_show(&g->waiting, w, &g->cancel) && gri_waiting_take(&g->waiting, w, NULL))
         ready = gri_waiter_win(w, -ECANCELED);
     if (!locked) {
         if (wait.commit)
@@ -144,7 +132,6 @@ int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uin
 {
     struct gr_g *g = gri_self();
     struct timed_wait wait = {w, commit, arg};
-    struct gri_waiter *found;
 
     w->g = g;
     g->wait_apart = !gri_on_stack_of(g, w);
@@ -153,9 +140,8 @@ int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uin
     /* relaxed: shown to people, and read by waits.c, which looks at the word before and after. */
     atomic_store_explicit(&g->wait_deadline_ns, deadline_ns, memory_order_relaxed);
     gri_park(reason, object, wait_commit, &wait);
-    /* acq_rel; pairs with cancel_g's CAS: if it has the waiter, it is done with it once we get the lock. */
-    found = atomic_exchange_explicit(&g->waiting, NULL, memory_order_acq_rel);
-    if (found != w || w->careful || deadline_ns) {
+    /* If a canceller has the waiter, it is done with it once we get the lock. */
+    if (!gri_waiting_withdraw(&g->waiting, w) || w->careful || deadline_ns) {
         gri_lock(&g->meta_lock);
         gri_unlock(&g->meta_lock);
     }

@@ -11,7 +11,7 @@
  *
  * Invariants
  *   R1  A g in the hash is not DEAD yet and has the id it is found by.
- *       A look-up first tries without the bucket's lock (find_unlocked): what it finds is true, what it misses is not.
+ *       A look-up first tries without the bucket's lock (id_chain.h): what it finds is true, what it misses is not.
  *   R2  Blocks are only added, and published by a release store of their count.
  *
  * Locks: bucket lock; block_lock (free list, blocks). Neither is taken under the other.
@@ -22,12 +22,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "id_chain.h"
+
 #define BLOCK_SLOTS    256u
 #define BLOCKS_MAX     65536u /* 16.7 million slots */
 #define BUCKETS        65536u
 #define LOCAL_FREE_MAX 128u
 #define REFILL         32u
-#define HOPS           16u   /* of a chain that is walked without its lock */
 #define WARM_SLOTS     1024u /* free slots that keep the pages of their stacks */
 
 static struct gr_g *block[BLOCKS_MAX];
@@ -377,75 +378,31 @@ uint64_t gri_registry_publish(struct gr_g *g)
     uint64_t id = atomic_fetch_add_explicit(&counts.last_id, 1, memory_order_release) + 1;
     struct bucket *b = &bucket[id % BUCKETS];
 
-    /* release; pairs with find_unlocked: who sees this id sees the word of this life or of a later one. */
-    atomic_store_explicit(&g->id, id, memory_order_release);
+    gri_chain_name(g, id);
     gri_lock(&b->lock);
-    /* relaxed and release; pair with the acquires in find_unlocked. */
-    atomic_store_explicit(&g->id_next, atomic_load_explicit(&b->first, memory_order_relaxed),
-                          memory_order_relaxed);
-    atomic_store_explicit(&b->first, g, memory_order_release);
+    gri_chain_push(&b->first, g);
     gri_unlock(&b->lock);
     return id;
 }
 
-/* acquire; pairs with the releases in publish and remove. */
-static struct gr_g *next_of(const _Atomic(struct gr_g *) *link)
-{
-    return atomic_load_explicit(link, memory_order_acquire);
-}
-
 void gri_registry_remove(struct gr_g *g)
 {
-    struct gr_g *next;
     struct bucket *b = &bucket[atomic_load_explicit(&g->id, memory_order_relaxed) % BUCKETS];
 
     gri_lock(&b->lock);
-    for (_Atomic(struct gr_g *) *at = &b->first; (next = next_of(at)); at = &next->id_next) {
-        if (next == g) {
-            atomic_store_explicit(at, next_of(&g->id_next), memory_order_release);
-            break;
-        }
-    }
+    gri_chain_remove(&b->first, g);
     gri_unlock(&b->lock);
-}
-
-/*
- * Without the lock: the goroutine, or NULL if it was not found, which means nothing. Slots are never freed, so any chain can be
- * walked; one that changes meanwhile leads elsewhere at worst.
- */
-static struct gr_g *find_unlocked(struct bucket *b, uint64_t id, uint64_t *word)
-{
-    struct gr_g *g = next_of(&b->first);
-
-    for (unsigned hops = 0; g && hops < HOPS; hops++, g = next_of(&g->id_next)) {
-        /* acquire; pairs with the release in publish. */
-        if (atomic_load_explicit(&g->id, memory_order_acquire) != id)
-            continue;
-        /* acquire; if it is a later life's word, that life's id is seen below. */
-        *word = atomic_load_explicit(&g->word, memory_order_acquire);
-        return gri_word_state(*word) != GR_DEAD && gri_word_state(*word) != GR_IDLE &&
-                       atomic_load_explicit(&g->id, memory_order_relaxed) == id
-                   ? g
-                   : NULL;
-    }
-    return NULL;
 }
 
 struct gr_g *gri_registry_find(uint64_t id, uint64_t *word)
 {
     struct bucket *b = &bucket[id % BUCKETS];
-    struct gr_g *g = find_unlocked(b, id, word);
+    struct gr_g *g = gri_chain_find(&b->first, id, word);
 
     if (g)
         return g;
     gri_lock(&b->lock);
-    for (g = next_of(&b->first); g; g = next_of(&g->id_next)) {
-        if (atomic_load_explicit(&g->id, memory_order_relaxed) == id) {
-            /* acquire; pairs with the birth's CAS. Under the lock it is not removed yet: the word is this life's. */
-            *word = atomic_load_explicit(&g->word, memory_order_acquire);
-            break;
-        }
-    }
+    g = gri_chain_find_locked(&b->first, id, word);
     gri_unlock(&b->lock);
     return g;
 }

@@ -1,0 +1,84 @@
+/*
+ * waiting.h: a goroutine that waits against those who wake it: the object's waker, the timer, the canceller.
+ *
+ * The waiter becomes WAITING, shows its record, and looks at the cancel flag; the canceller sets the flag and looks for
+ * the record. Two locations race, so these four accesses are sequentially consistent: one finds the other. Who then holds
+ * the record is decided by two words: the record's own state says which waker won, and g->waiting says whether a canceller
+ * is at work on it, which gri_wait waits for before it lets the record go (docs/memory-order.md, section 7).
+ *
+ *     waiter     W1  waiting = record     W2  look at cancel
+ *     canceller  C1  cancel = 1           C2  look at waiting
+ *
+ * It is a header of its own so that tests/model/c11 can check this very code against the memory model of C11.
+ */
+#ifndef GRASP_CORE_WAITING_H
+#define GRASP_CORE_WAITING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gri_waiter;
+
+/* Becomes WAITING, one try: *seen, which is what is there if it fails, becomes `next`. */
+static inline bool gri_waiting_park(_Atomic(uint64_t) *word, uint64_t *seen, uint64_t next)
+{
+    /* acq_rel; release pairs with readers of a stopped g and with gri_waiting_ready: its context is saved. */
+    return atomic_compare_exchange_weak_explicit(word, seen, next, memory_order_acq_rel,
+                                                 memory_order_relaxed);
+}
+
+/* WAITING no more, one try, by whoever won the record. */
+static inline bool gri_waiting_ready(_Atomic(uint64_t) *word, uint64_t *seen, uint64_t next)
+{
+    /* acq_rel; pairs with claim: what the waker wrote is seen by the woken. */
+    return atomic_compare_exchange_weak_explicit(word, seen, next, memory_order_acq_rel,
+                                                 memory_order_acquire);
+}
+
+/* W1 and W2, when it is WAITING. True: it is asked to end. */
+static inline bool gri_waiting_show(_Atomic(struct gri_waiter *) *waiting, struct gri_waiter *w,
+                                    _Atomic(uint32_t) *cancel)
+{
+    /* seq_cst store, then seq_cst load; pairs with C1 and C2: it finds the waiter, or we see the flag. */
+    atomic_store_explicit(waiting, w, memory_order_seq_cst);
+    return atomic_load_explicit(cancel, memory_order_seq_cst) != 0;
+}
+
+/* C1 and C2: the record that it waits on, or NULL. */
+static inline struct gri_waiter *gri_waiting_cancel(_Atomic(uint32_t) *cancel,
+                                                    _Atomic(struct gri_waiter *) *waiting)
+{
+    /* seq_cst store, then seq_cst load; pairs with W1 and W2. */
+    atomic_store_explicit(cancel, 1, memory_order_seq_cst);
+    return atomic_load_explicit(waiting, memory_order_seq_cst);
+}
+
+/* By the canceller, `to` being an address that is no record's, or by the waiter itself, to NULL. True for one of them. */
+static inline bool gri_waiting_take(_Atomic(struct gri_waiter *) *waiting, struct gri_waiter *w,
+                                    struct gri_waiter *to)
+{
+    /* acq_rel; pairs with the other's, and with gri_waiting_withdraw. */
+    return atomic_compare_exchange_strong_explicit(waiting, &w, to, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+/* By the woken: true if nobody has taken the record. Else whoever did is waited for, by meta_lock. */
+static inline bool gri_waiting_withdraw(_Atomic(struct gri_waiter *) *waiting, struct gri_waiter *w)
+{
+    /* acq_rel; pairs with gri_waiting_take. */
+    return atomic_exchange_explicit(waiting, NULL, memory_order_acq_rel) == w;
+}
+
+/* By a waker. True for exactly one. */
+static inline bool gri_waiting_win(_Atomic(uint32_t) *state)
+{
+    uint32_t waiting = 0;
+
+    /* acq_rel; pairs with the other wakers' CAS and with the waiter's own read after it was readied. */
+    return atomic_compare_exchange_strong_explicit(state, &waiting, 1, memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+#endif
