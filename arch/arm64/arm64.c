@@ -132,13 +132,13 @@ void *arch_pin_stub_address(unsigned index)
 
 /*
  * A foreign function saves x30 where it likes, in its frame, which lies between the slot (SP at the call) and the next
- * call's, and perhaps signed. Every word there that is arch_foreign_return becomes the real address: the others are left over
+ * call's, and perhaps signed. Every word there that is FOREIGN_RETURN becomes the real address: the others are left over
  * from calls that have ended, and nobody reads them.
  */
 void arch_foreign_restore(const struct arch_foreign *foreign, uint64_t *reg, void *stack,
                           uint64_t lo, size_t bytes)
 {
-    uint64_t wrong = (uint64_t)arch_foreign_return, depth = foreign->depth;
+    uint64_t wrong = FOREIGN_RETURN, depth = foreign->depth;
     uint64_t *word = stack, count = bytes / sizeof *word, at = 0;
 
     if (depth == 0 || depth > ARCH_FOREIGN_MAX)

@@ -65,5 +65,7 @@ HIDDEN void vectors_from_signal(struct vectors *vectors, const ucontext_t *conte
 HIDDEN void arch_async_preempt(void);
 HIDDEN void arch_async_landed(const struct kernel_frame *kernel);
 HIDDEN extern char arch_foreign_return[];
+/* What stands for a return address while foreign code runs: behind the nop that unwinders look up. */
+#define FOREIGN_RETURN ((uint64_t)(uintptr_t)(arch_foreign_return + 4))
 
 #endif

@@ -196,7 +196,7 @@ const struct arch_debug_pair arch_debug_layout[] = {
     FRAME(30),
     {"frame.sp", offsetof(struct arch_frame, sp)},
     {"frame.pc", offsetof(struct arch_frame, pc)},
-    {"foreign.return", (uint64_t)(uintptr_t)arch_foreign_return},
+    {"foreign.return", FOREIGN_RETURN},
     {"foreign.+slot", 0}, /* the slot is SP at the call, and at the return */
     {"", 0},
 };

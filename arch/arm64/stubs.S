@@ -113,8 +113,8 @@ arch_stub_errno:
 arch_stub_pin:
         .cfi_startproc
         .cfi_return_column x17
-        adrp    x10, arch_foreign_return
-        add     x10, x10, :lo12:arch_foreign_return
+        adrp    x10, arch_foreign_return + 4
+        add     x10, x10, :lo12:arch_foreign_return + 4
         cmp     x30, x10
         b.eq    4f
         mov     x11, sp
@@ -140,17 +140,18 @@ arch_stub_pin:
         .size   arch_stub_pin, . - arch_stub_pin
 
 /*
- * Foreign code returns here, with SP as at the call. x0 to x8 and all vector registers may carry the result and are
- * not touched. Nobody is ever stopped here: this is runtime text, without a check.
+ * Foreign code returns behind the nop, with SP as at the call. x0 to x8 and all vector registers may carry the result and are
+ * not touched. Nobody is ever stopped here: this is runtime text, without a check. The nop is there for unwinders: they
+ * look up a return address by the instruction before it, which must be ours as well.
  */
         .globl  arch_foreign_return
         .hidden arch_foreign_return
         .type   arch_foreign_return, %function
         .p2align 4
         .cfi_startproc
+arch_foreign_return:
         .cfi_undefined x30
         nop
-arch_foreign_return:
         THREAD_BLOCK
         ldr     x9, [x16, #TLS_FOREIGN]
         mov     x11, sp
