@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """e2e_operations.py: what goes wrong around the daemon: crashes, memory, signal storms, children, another user."""
 import ctypes
+import datetime
 import json
 import os
 import pwd
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import threading
+import time
 
-from harness import Daemon, HANG_SECONDS, Modules, counts, emulator, hog, main, not_under, standing_still, until
+from harness import (Daemon, HANG_SECONDS, Modules, Stream, about_loops_without_calls, counts, emulator, hog, main, not_under,
+                     standing_still, until)
 
 CRASH = """#include <grasp/goroutine.h>
 #include <string.h>
@@ -132,6 +136,162 @@ int main(void)
     return count == 1 ? 0 : 30 + count;
 }
 """
+
+
+WALL = r"""#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+/* The wall clock of whoever preloads this is wrong by as many seconds as the file WALL_OFFSET says. */
+static const volatile int64_t *offset;
+__attribute__((constructor)) static void begin(void)
+{
+    int fd = open(getenv("WALL_OFFSET"), O_RDONLY | O_CLOEXEC);
+    void *place = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
+    if (place == MAP_FAILED)
+        _exit(99);
+    offset = place;
+    close(fd);
+}
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, now);
+    if (result == 0 && offset && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        now->tv_sec += *offset;
+    return result;
+}
+int gettimeofday(struct timeval *now, void *zone)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    now->tv_sec = ts.tv_sec;
+    now->tv_usec = ts.tv_nsec / 1000;
+    (void)zone;
+    return 0;
+}
+time_t time(time_t *out)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return out ? (*out = ts.tv_sec) : ts.tv_sec;
+}
+"""
+
+
+def wall_of(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+# The sanitizers' runtimes want to be the first library, and an emulator would be preloaded itself.
+@not_under("address", "thread")
+def a_wall_clock_that_jumps_leaves_leases_alone():
+    """C8: forward by two hours, back by four; the longest lease is an hour."""
+    if emulator():
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        source, library, offset = (os.path.join(directory, name) for name in ("wall.c", "wall.so", "offset"))
+        with open(source, "w") as file:
+            file.write(WALL)
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True, timeout=60)
+
+        def jump(seconds):
+            with open(offset, "r+b" if os.path.exists(offset) else "wb") as file:
+                file.write(struct.pack("<q", seconds))
+        jump(0)
+        with hog(environment={"LD_PRELOAD": library, "WALL_OFFSET": offset}) as (daemon, client, g, path):
+            stream = Stream(daemon, "?types=suspended,lease-expired,resumed")
+            long = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000}).json
+            for hours in (2, -2):
+                before = client.get(f"/v1/suspensions/{long['id']}")
+                jump(hours * 3600)
+                after = client.get(f"/v1/suspensions/{long['id']}")
+                shift = (wall_of(after["expires_at"]) - wall_of(before["expires_at"])) / 3600
+                assert abs(shift - (hours if hours > 0 else -4)) < 0.1, f"the jump was seen: {before} {after}"
+                # Still held, for as long as before but for what has really passed.
+                assert 3000000 < after["remaining_ms"] <= before["remaining_ms"], (before, after)
+                assert after["created_at"] == before["created_at"] and client.get(f"/v1/goroutines/{g}")["holds"] == 1
+                # A short one ends by itself, and only that one; a new length counts from now.
+                short = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000}).json["id"]
+                client.want(200, "PATCH", f"/v1/suspensions/{short}", {"lease_ms": 100})
+                assert stream.wait("lease-expired")["suspension"] == short
+                client.want(410, "DELETE", f"/v1/suspensions/{short}", code="lease-expired")
+                standing_still(path, 0.1)
+            client.want(204, "DELETE", f"/v1/suspensions/{long['id']}")
+            assert stream.wait("resumed")["suspension"] == long["id"]
+            counts(path)
+
+
+def a_daemon_that_was_stopped_releases_each_expired_lease_once():
+    """C14: 3 seconds of SIGSTOP; STOPPED_SECONDS=60 as the stress run has it."""
+    seconds = float(os.environ.get("STOPPED_SECONDS", "3"))
+    with hog("--idle-seconds", "3600") as (daemon, client, g, path):
+        stream = Stream(daemon, "?types=suspended,resumed,lease-expired")
+        other = client.spawn("deadlock", "channel")
+        ends = time.monotonic() + seconds
+        expiring = [client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": int(seconds * 500)}).json["id"] for _ in range(20)]
+        expiring.append(client.want(201, "POST", "/v1/suspensions", {"ids": [g, other], "lease_ms": int(seconds * 500)}).json["id"])
+        staying = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000}).json["id"]
+        daemon.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED)
+        stopped = time.monotonic()
+        assert stopped < ends - seconds / 2, "the leases ended before the daemon was stopped"
+        time.sleep(ends - stopped)  # the time of being stopped is what this is about
+        daemon.process.send_signal(signal.SIGCONT)
+        expired = [stream.wait("lease-expired")["suspension"] for _ in expiring]
+        assert sorted(expired) == expiring, expired
+        assert client.get(f"/v1/goroutines/{g}")["holds"] == 1 and client.get(f"/v1/goroutines/{other}")["holds"] == 0
+        standing_still(path, 0.1)
+        client.want(204, "DELETE", f"/v1/suspensions/{staying}")
+        assert stream.wait("resumed")["suspension"] == staying
+        counts(path)
+        # Nobody was released twice: the count of holds would have gone below 0, and the events would show it.
+        assert stream.types.count("lease-expired") == len(expiring) and stream.types.count("resumed") == 1, stream.types
+        text = client.want(200, "GET", "/metrics").text
+        assert f"grasp_leases_expired_total {len(expiring)}\n" in text and "grasp_held_goroutines 0\n" in text, text
+
+
+@about_loops_without_calls
+def going_down_with_suspensions_releases_them_and_takes_no_new_work():
+    """C3: everybody is let go at once, releases are served, everything else is 503; a second signal ends it at once."""
+    with hog("--drain-seconds", "3600", "--state", "state", stretch=0) as (daemon, client, g, path):
+        nap = client.spawn("deadlock", "channel")
+        stuck = client.spawn("hog", "scalar", {"stretch": 0})  # never asks whether it is to end
+        ids = [client.want(200, "POST", f"/v1/goroutines/{one}/suspend", {"lease_ms": 3600000}).json["id"] for one in (g, nap, g)]
+        ids.append(client.want(201, "POST", "/v1/suspensions", {"all": True, "lease_ms": 3600000}).json["id"])
+        standing_still(path, 0.1)
+        daemon.process.send_signal(signal.SIGTERM)
+        until(lambda: client.ask("GET", "/readyz").status == 503, "it drains")
+        counts(path)  # released, although it was held three times
+        assert client.get("/v1/suspensions")["items"] == []
+        assert client.wait_dead(nap)["reason"] == "cancelled"
+        for method, target, body in (("POST", "/v1/goroutines", {"module": "hog", "entry": "calls"}), ("DELETE", f"/v1/goroutines/{stuck}", None),
+                                     ("POST", f"/v1/goroutines/{g}/suspend", {}), ("POST", "/v1/suspensions", {"all": True}),
+                                     ("PATCH", f"/v1/suspensions/{ids[0]}", {"lease_ms": 1000}), ("POST", "/v1/snapshots", {"all": True}),
+                                     ("POST", "/v1/modules", {"name": "hog"}), ("DELETE", "/v1/modules/hog", None), ("PATCH", "/v1/runtime", {})):
+            answer = client.want(503, method, target, body, "draining")
+            assert int(answer.headers["Retry-After"]) >= 1, answer.headers
+        for one in ids:
+            client.want(204, "DELETE", f"/v1/suspensions/{one}")
+        client.want(409, "POST", f"/v1/goroutines/{g}/resume", {"all": True}, "not-suspended")
+        client.want(200, "GET", "/healthz")
+        assert client.get("/v1/goroutines?state=live")["items"]
+        assert daemon.process.poll() is None, "it waits for those that do not end"
+        assert daemon.stop() == 128 + signal.SIGTERM
+
+
+def going_down_ends_with_0_when_all_have_ended():
+    """C3, the other half: nobody has to be waited for once they are let go."""
+    with hog("--drain-seconds", "3600", entry="calls") as (daemon, client, g, path):
+        client.spawn("deadlock", "cycle")
+        client.want(201, "POST", "/v1/suspensions", {"all": True, "lease_ms": 3600000})
+        assert daemon.stop() == 0, daemon.log()
+        assert "event=drained" in daemon.log() and "drain-leftovers" not in daemon.log(), daemon.log()
 
 
 def a_crash_leaves_a_report_and_ends_the_daemon():
@@ -293,6 +453,10 @@ def it_runs_as_nobody():
 
 
 main([
+    a_wall_clock_that_jumps_leaves_leases_alone,
+    a_daemon_that_was_stopped_releases_each_expired_lease_once,
+    going_down_with_suspensions_releases_them_and_takes_no_new_work,
+    going_down_ends_with_0_when_all_have_ended,
     a_crash_leaves_a_report_and_ends_the_daemon,
     storms_in_libc_are_suspended_and_the_daemon_answers,
     memory_runs_out_and_releases_still_work,

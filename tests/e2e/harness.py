@@ -123,7 +123,7 @@ class Daemon:
     sanitizer = ""  # which one graspd was built with
     calls_only = False  # every hog calls functions: no signal stops anybody
 
-    def __init__(self, *flags, modules=True):
+    def __init__(self, *flags, modules=True, environment=None):
         self.dir = tempfile.mkdtemp(prefix="grasp-e2e-")
         self.socket = os.path.join(self.dir, "s")
         command = [os.path.join(Daemon.bin, "graspd"), "--unix", self.socket]
@@ -133,7 +133,7 @@ class Daemon:
             command += ["--modules", modules]
         self.stderr = open(os.path.join(self.dir, "stderr"), "w+")
         self.process = subprocess.Popen(command + list(flags), stdout=subprocess.PIPE, stderr=self.stderr,
-                                        text=True, cwd=self.dir)
+                                        text=True, cwd=self.dir, env=dict(os.environ, **(environment or {})))
         self.clients = []
         self.ready = self.process.stdout.readline().strip()
         if not self.ready.startswith("graspd ready "):
@@ -367,9 +367,9 @@ def main(cases):
 
 
 @contextlib.contextmanager
-def hog(*flags, entry="scalar", stretch=None):
+def hog(*flags, entry="scalar", stretch=None, environment=None):
     """A daemon with one hog that counts; gives (daemon, client, goroutine, counter's path)."""
-    with Daemon(*flags) as daemon:
+    with Daemon(*flags, environment=environment) as daemon:
         client, path = daemon.client(), daemon.path("counter")
         args = {"counter": path}
         if stretch is not None:
