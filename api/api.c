@@ -38,6 +38,7 @@ struct api *api_create(const struct api_host *host, const struct api_config *con
     api->alarm_ns = UINT64_MAX;
     api->started_realtime_ns = api_realtime_ns();
     pthread_mutex_init(&api->notes_lock, NULL);
+    pthread_mutex_init(&api->names.lock, NULL);
     api_saved_init(&api->saved);
     if (make_instance(api) || api_suspensions_init(api))
         goto fail;
@@ -55,6 +56,7 @@ fail_suspensions:
 fail:
     api_saved_fini(&api->saved);
     pthread_mutex_destroy(&api->notes_lock);
+    pthread_mutex_destroy(&api->names.lock);
     free(api);
     return NULL;
 }
@@ -79,6 +81,7 @@ void api_destroy(struct api *api)
         free(api->module_names[i]);
     free(api->module_names);
     pthread_mutex_destroy(&api->notes_lock);
+    pthread_mutex_destroy(&api->names.lock);
     free(api);
 }
 

@@ -3,6 +3,7 @@
  */
 #include "buffer.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,16 @@ void api_buf_add(struct api_buf *buf, const void *bytes, size_t size)
 void api_buf_str(struct api_buf *buf, const char *text)
 {
     api_buf_add(buf, text, strlen(text));
+}
+
+void api_buf_uint(struct api_buf *out, uint64_t value)
+{
+    char text[24], *at = text + sizeof text;
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    api_buf_add(out, at, (size_t)(text + sizeof text - at));
 }
 
 void api_buf_printf(struct api_buf *buf, const char *fmt, ...)

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct api_buf {
     char *data;
@@ -26,6 +27,7 @@ void api_buf_clear(struct api_buf *buf);
 bool api_buf_reserve(struct api_buf *buf, size_t capacity);
 void api_buf_add(struct api_buf *buf, const void *bytes, size_t size);
 void api_buf_str(struct api_buf *buf, const char *text);
+void api_buf_uint(struct api_buf *buf, uint64_t value); /* in decimal */
 void api_buf_printf(struct api_buf *buf, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* For people's terminals: control characters become '?'; at most `max` bytes (0: all), then "...".

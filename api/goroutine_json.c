@@ -1,12 +1,15 @@
 /*
  * goroutine_json.c: one goroutine as an object.
  *
- * Pool threads only: naming the pc takes the inspector's lock, and a list has thousands of them.
+ * It is written as text, because it is what is asked for most, alone and a hundred thousand at a time; where somebody
+ * has to work with the members (text for people, pretty JSON) the text is read again. There is one description of the
+ * object for both.
  */
 #include "internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SUSPENSION_IDS_MAX 1024 /* shown of one goroutine */
 
@@ -18,86 +21,160 @@ json_t *api_labels_json(const struct gr_info *info)
     return labels;
 }
 
-static json_t *suspensions_json(struct api *api, uint64_t id)
+/* ---- Members: `head` is what comes before the value, comma and name
+ * ------------------------------- */
+
+#define PUT(out, literal) api_buf_add(out, literal, sizeof(literal) - 1)
+
+static void put_number(struct api_buf *out, const char *head, uint64_t value)
 {
-    uint64_t ids[SUSPENSION_IDS_MAX];
-    size_t count = api_suspension_ids(api, id, ids, SUSPENSION_IDS_MAX);
-    json_t *value = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(value, api_json_uint(ids[i]));
-    return value;
+    api_buf_str(out, head);
+    api_buf_uint(out, value > INT64_MAX ? INT64_MAX : value);
 }
 
 /* Null where there is none: a goroutine that the program itself started has no entry. */
-static json_t *name_json(const char *name)
+static void put_text(struct api_buf *out, const char *head, const char *text)
 {
-    return api_json_string(name[0] ? name : NULL);
+    api_buf_str(out, head);
+    api_put_text(out, text && text[0] ? text : NULL);
 }
 
-static json_t *index_json(int index)
+static void put_bool(struct api_buf *out, const char *head, bool value)
 {
-    return index < 0 ? json_null() : json_integer(index);
+    api_buf_str(out, head);
+    api_buf_str(out, value ? "true" : "false");
 }
 
-static void add_place(json_t *value, const struct gr_info *info)
+/* -1: none. */
+static void put_index(struct api_buf *out, const char *head, int index)
 {
-    struct gr_frame frame = {0};
+    if (index >= 0) {
+        put_number(out, head, (uint64_t)index);
+        return;
+    }
+    api_buf_str(out, head);
+    PUT(out, "null");
+}
+
+static void put_time(struct api_buf *out, const char *head, uint64_t realtime_ns)
+{
+    api_buf_str(out, head);
+    api_put_time(out, realtime_ns);
+}
+
+static void put_suspensions(struct api_buf *out, struct api *api, const struct gr_info *info)
+{
+    uint64_t ids[SUSPENSION_IDS_MAX];
+    size_t count =
+        info->state == GR_DEAD ? 0 : api_suspension_ids(api, info->id, ids, SUSPENSION_IDS_MAX);
+    PUT(out, ",\"suspensions\":[");
+    for (size_t i = 0; i < count; i++)
+        put_number(out, i ? "," : "", ids[i]);
+    PUT(out, "]");
+}
+
+static void put_labels(struct api_buf *out, const struct gr_info *info)
+{
+    PUT(out, ",\"labels\":{");
+    for (size_t i = 0; i < info->label_count; i++) {
+        if (i)
+            PUT(out, ",");
+        api_put_text(out, info->label[i].key);
+        PUT(out, ":");
+        api_put_text(out, info->label[i].value);
+    }
+    PUT(out, "}");
+}
+
+static void put_place(struct api_buf *out, const struct gr_info *info, const struct gr_frame *frame)
+{
+    put_index(out, ",\"m\":", info->m);
+    put_index(out, ",\"p\":", info->p);
+    PUT(out, ",\"pc\":");
     if (info->pc)
-        gr_symbolise(info->pc, true, &frame);
-    json_object_set_new(value, "m", index_json(info->m));
-    json_object_set_new(value, "p", index_json(info->p));
-    json_object_set_new(value, "pc", api_json_address(info->pc));
-    json_object_set_new(value, "function", api_json_string(frame.function));
-    json_object_set_new(value, "file", api_json_string(frame.file));
-    json_object_set_new(value, "line", frame.line ? json_integer(frame.line) : json_null());
+        api_put_hex(out, info->pc);
+    else
+        PUT(out, "null");
+    put_text(out, ",\"function\":", frame->function);
+    put_text(out, ",\"file\":", frame->file);
+    put_index(out, ",\"line\":", frame->line ? frame->line : -1);
 }
 
-static void add_exit(json_t *value, const struct gr_info *info)
+static void put_exit(struct api_buf *out, const struct gr_info *info, const char *result)
 {
-    char *text = NULL;
-    json_t *result = NULL;
-    /* gr_result let only JSON in; what jansson can't hold (a number beyond 64 bits) stays as it is. */
-    if (gr_info_result(info->id, &text) == 0 && text &&
-        !(result = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL)))
-        result = api_json_raw(text);
-    free(text);
-    json_object_set_new(value, "ended_at", api_json_time(info->ended_realtime_ns));
-    json_object_set_new(value, "exit",
-                        json_pack("{s:s,s:i,s:o}", "reason",
-                                  info->exit_reason == GR_EXIT_CANCELLED ? "cancelled" : "returned",
-                                  "code", info->exit_code, "result",
-                                  result ? result : json_null()));
+    put_time(out, ",\"ended_at\":", info->ended_realtime_ns);
+    api_buf_printf(out, ",\"exit\":{\"reason\":\"%s\",\"code\":%d,\"result\":",
+                   info->exit_reason == GR_EXIT_CANCELLED ? "cancelled" : "returned",
+                   info->exit_code);
+    api_put_raw(out, result ? result : "null");
+    PUT(out, "}");
 }
 
-json_t *api_goroutine_json(struct api *api, const struct gr_info *info)
+void api_goroutine_write(struct api_buf *out, struct api *api, const struct gr_info *info,
+                         const struct gr_frame *frame, const char *result)
 {
-    json_t *value = json_object();
-    json_object_set_new(value, "id", api_json_uint(info->id));
-    json_object_set_new(value, "state", json_string(gr_state_name(info->state)));
-    json_object_set_new(value, "suspended", json_boolean(info->suspended));
-    json_object_set_new(value, "holds", json_integer(info->holds));
-    json_object_set_new(value, "suspensions", suspensions_json(api, info->id));
-    json_object_set_new(value, "folded", json_boolean(info->folded));
-    json_object_set_new(value, "module", name_json(info->module));
-    json_object_set_new(value, "entry", name_json(info->entry));
-    json_object_set_new(value, "name", name_json(info->name));
-    json_object_set_new(value, "root", api_json_uint(info->root));
-    json_object_set_new(value, "parent", info->parent ? api_json_uint(info->parent) : json_null());
-    json_object_set_new(value, "labels", api_labels_json(info));
-    json_object_set_new(value, "created_at", api_json_time(info->created_realtime_ns));
-    json_object_set_new(value, "wait_reason",
-                        api_json_string(info->wait_reason[0] ? info->wait_reason : NULL));
-    json_object_set_new(value, "wait_ns", api_json_uint(info->wait_ns));
-    json_object_set_new(value, "cpu_ns", api_json_uint(info->cpu_ns));
-    add_place(value, info);
-    json_object_set_new(value, "cancelled", json_boolean(info->cancelled));
-    json_object_set_new(value, "wired", json_boolean(info->wired));
-    json_object_set_new(value, "pinned", json_boolean(info->pinned));
-    json_object_set_new(value, "preempts",
-                        json_pack("{s:o,s:o}", "sync", api_json_uint(info->preempts_sync), "async",
-                                  api_json_uint(info->preempts_async)));
+    put_number(out, "{\"id\":", info->id);
+    put_text(out, ",\"state\":", gr_state_name(info->state));
+    put_bool(out, ",\"suspended\":", info->suspended);
+    put_number(out, ",\"holds\":", info->holds);
+    put_suspensions(out, api, info);
+    put_bool(out, ",\"folded\":", info->folded);
+    put_text(out, ",\"module\":", info->module);
+    put_text(out, ",\"entry\":", info->entry);
+    put_text(out, ",\"name\":", info->name);
+    put_number(out, ",\"root\":", info->root);
+    if (info->parent)
+        put_number(out, ",\"parent\":", info->parent);
+    else
+        PUT(out, ",\"parent\":null");
+    put_labels(out, info);
+    put_time(out, ",\"created_at\":", info->created_realtime_ns);
+    put_text(out, ",\"wait_reason\":", info->wait_reason);
+    put_number(out, ",\"wait_ns\":", info->wait_ns);
+    put_number(out, ",\"cpu_ns\":", info->cpu_ns);
+    put_place(out, info, frame);
+    put_bool(out, ",\"cancelled\":", info->cancelled);
+    put_bool(out, ",\"wired\":", info->wired);
+    put_bool(out, ",\"pinned\":", info->pinned);
+    put_number(out, ",\"preempts\":{\"sync\":", info->preempts_sync);
+    put_number(out, ",\"async\":", info->preempts_async);
+    PUT(out, "}");
     if (info->state == GR_DEAD)
-        add_exit(value, info);
+        put_exit(out, info, result);
+}
+
+/* ---- As a value (pool)
+ * ---------------------------------------------------------------------------- */
+
+/* What jansson can't hold (a number beyond 64 bits) stays text. */
+static json_t *result_json(const char *text)
+{
+    json_t *result = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    return result ? result : api_json_raw(text);
+}
+
+json_t *api_goroutine_json(struct api *api, const struct gr_info *info, bool as_text)
+{
+    struct api_buf text = {0};
+    struct gr_frame frame = {0};
+    char *result = NULL;
+    json_t *value = NULL;
+    if (info->pc)
+        api_name(api, info->pc, &frame);
+    if (info->state == GR_DEAD && gr_info_result(info->id, &result))
+        result = NULL;
+    api_goroutine_write(&text, api, info, &frame, as_text ? result : NULL);
+    PUT(&text, "}");
+    if (as_text) {
+        api_buf_add(&text, "", 1);
+        value = text.failed ? NULL : api_json_raw(text.data);
+    } else if (!text.failed) {
+        value = json_loadb(text.data, text.size, 0, NULL);
+        if (value && result)
+            json_object_set_new(json_object_get(value, "exit"), "result", result_json(result));
+    }
+    api_buf_free(&text);
+    free(result);
     return value;
 }
 
@@ -107,6 +184,6 @@ int api_goroutine_get(struct api *api, uint64_t id, json_t **out)
     int err = gr_info(id, &info);
     if (err)
         return err;
-    *out = api_goroutine_json(api, &info);
+    *out = api_goroutine_json(api, &info, false);
     return *out ? 0 : -ENOMEM;
 }

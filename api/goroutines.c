@@ -89,7 +89,7 @@ static uint64_t goroutine_next(struct api_walk *walk, json_t **item)
         after = w->ids[w->at++];
         if (after <= walk->after || gr_info(after, &info) || !matches(w, &info))
             continue;
-        *item = api_goroutine_json(walk->api, &info);
+        *item = api_goroutine_json(walk->api, &info, walk->as_text);
         walk->after = after;
         return after;
     }
@@ -191,6 +191,7 @@ struct waiting {
     struct api_call *call;
 };
 
+/* Pool. */
 static void show(struct api_call *call)
 {
     struct gr_info info;
@@ -199,9 +200,40 @@ static void show(struct api_call *call)
         api_problem_goroutine(call, err, call->id);
         return;
     }
-    json_t *value = api_goroutine_json(call->api, &info);
+    json_t *value = api_goroutine_json(call->api, &info, false);
     api_why_add(call->api, &info, value);
     api_reply_json(call, 200, value);
+}
+
+#define SLOTS_ON_LOOP 1024 /* goroutines that the loop looks through for who waits for the same: some 10 us */
+
+/*
+ * Loop: the same without a way through the pool, which costs more than everything else together. Only where nothing is
+ * long: its place has a name that is known, few could wait for the same as it, and the form is the usual one. False:
+ * it is for the pool.
+ */
+static bool show_at_once(struct api_call *call)
+{
+    struct gr_info info;
+    struct gr_frame frame = {0};
+    struct api_buf *out = &call->reply.body;
+    char *result = NULL;
+    int err = gr_info(call->id, &info);
+    if (err || call->format != API_FORMAT_JSON ||
+        (info.pc && !api_name_known(call->api, info.pc, &frame)) ||
+        (info.wait_reason[0] && gr_wait_slots() > SLOTS_ON_LOOP))
+        return false;
+    if (info.state == GR_DEAD && gr_info_result(info.id, &result))
+        result = NULL; /* it is forgotten since */
+    api_goroutine_write(out, call->api, &info, &frame, result);
+    free(result);
+    api_why_write(out, call->api, &info);
+    api_buf_str(out, "}\n");
+    call->reply.status = 200;
+    call->reply.content_type = API_TYPE_JSON;
+    if (out->failed)
+        api_problem_no_memory(call);
+    return true;
 }
 
 static void waiting_free(struct api_call *call)
@@ -242,7 +274,10 @@ void api_handle_goroutine(struct api_call *call)
     if (wait_ms && !call->api->draining)
         waiting = calloc(1, sizeof *waiting);
     if (!waiting) {
-        api_call_pool(call, show);
+        if (show_at_once(call))
+            api_call_done(call);
+        else
+            api_call_pool(call, show);
         return;
     }
     waiting->call = call;

@@ -78,6 +78,16 @@ extern const size_t api_route_count;
 /* The route of the call, with call->id and call->name set; or a problem in the reply and false. */
 bool api_route_find(struct api_call *call);
 
+/* names.c: where goroutines were seen; a place for each is chosen by its address. */
+#define API_NAMES_KNOWN 1024
+struct api_names {
+    pthread_mutex_t lock; /* guards known; held for a few instructions */
+    struct api_name {
+        uint64_t version; /* 0: none */
+        struct gr_frame frame;
+    } known[API_NAMES_KNOWN];
+};
+
 /* ---- The API's state ---------------------------------------------------------------------------
  */
 
@@ -100,6 +110,7 @@ struct api {
     struct api_deadlock_watch deadlocks;
     struct api_saved_table saved;
     struct api_keys keys;
+    struct api_names names;
     pthread_mutex_t notes_lock; /* guards notes and module_names */
     struct api_module_note {
         char *name, *path, *error;
@@ -177,6 +188,7 @@ bool api_param_bool(const struct api_call *call, const char *name, bool otherwis
 struct api_walk {
     struct api *api;
     uint64_t after, seq;
+    bool as_text;       /* items are written as they are: they may be api_json_raw */
     uint64_t peeked_id; /* list.c: the item that showed that there is a next page */
     json_t *peeked;
     uint64_t (*next)(struct api_walk *walk, json_t **item);
@@ -216,18 +228,34 @@ json_t *api_json_uint(uint64_t value);
 json_t *api_json_raw(const char *text);
 const char *api_json_raw_text(const json_t *value);
 void api_json_write(struct api_buf *out, const json_t *value, bool pretty);
+/* Strings of any bytes (NULL: null), times, and what is JSON already, as text. */
+void api_put_raw(struct api_buf *out, const char *text); /* without the blanks between its tokens */
+void api_put_text(struct api_buf *out, const char *text);
+void api_put_hex(struct api_buf *out, uint64_t value); /* "0x…" */
+void api_put_time(struct api_buf *out, uint64_t realtime_ns);
 void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns);
 uint64_t api_realtime_ns(void);
 
 json_t *api_labels_json(const struct gr_info *info);
-/* A goroutine object; pool thread. NULL: out of memory. */
-json_t *api_goroutine_json(struct api *api, const struct gr_info *info);
+/* A goroutine object, or, as_text, the same as api_json_raw; pool thread. NULL: out of memory. */
+json_t *api_goroutine_json(struct api *api, const struct gr_info *info, bool as_text);
+/*
+ * The same as text, without the brace that closes it. `frame` names info->pc; `result` is the result of one that has
+ * ended, as it left it, or NULL.
+ */
+void api_goroutine_write(struct api_buf *out, struct api *api, const struct gr_info *info,
+                         const struct gr_frame *frame, const char *result);
+/* Names info->pc: on a pool thread, or, on the loop, only if that takes no time; false otherwise. */
+void api_name(struct api *api, uint64_t pc, struct gr_frame *frame);
+bool api_name_known(struct api *api, uint64_t pc, struct gr_frame *frame);
 /* By id. -ESRCH, -EOWNERDEAD, -ENOMEM. */
 int api_goroutine_get(struct api *api, uint64_t id, json_t **out);
 json_t *api_runtime_json(struct api *api);
 json_t *api_limits_json(const struct gr_stats *stats);
 /* why.c: adds to one goroutine's object why it does not run. Pool thread. */
 void api_why_add(struct api *api, const struct gr_info *info, json_t *value);
+/* The same as text, each member with a comma before it. */
+void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *info);
 json_t *api_wait_object_json(const struct gr_wait_object *object);
 void api_wait_object_text(struct api_buf *out, const json_t *object);
 /* roots.c: the parameters of GET /v1/goroutines/ID/roots; a problem and false if they are wrong. */

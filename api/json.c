@@ -40,14 +40,43 @@ uint64_t api_realtime_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* Proleptic Gregorian date of a day since 1970 (H. Hinnant's days_from_civil, turned round). */
+static void date_of(uint64_t day, unsigned *year, unsigned *month, unsigned *day_of_month)
+{
+    uint64_t from = day + 719468; /* since 0000-03-01: leap days come last */
+    uint64_t era = from / 146097, in_era = from % 146097;
+    uint64_t y = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+    uint64_t in_year = in_era - (365 * y + y / 4 - y / 100);
+    uint64_t m = (5 * in_year + 2) / 153;
+    *day_of_month = (unsigned)(in_year - (153 * m + 2) / 5 + 1);
+    *month = (unsigned)(m < 10 ? m + 3 : m - 9);
+    *year = (unsigned)(y + era * 400 + (*month <= 2));
+}
+
+static char *put_digits(char *at, uint64_t value, unsigned digits, char behind)
+{
+    for (unsigned i = digits; i-- > 0; value /= 10)
+        at[i] = (char)('0' + value % 10);
+    at[digits] = behind;
+    return at + digits + 1;
+}
+
+/* By hand: a list has ten thousand of them, and strftime asks for the locale each time. */
 void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns)
 {
-    time_t seconds = (time_t)(realtime_ns / 1000000000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    char date[40];
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(out, out_bytes, "%s.%06" PRIu64 "Z", date, realtime_ns % 1000000000 / 1000);
+    char text[32], *at = text;
+    unsigned year, month, day;
+    uint64_t seconds = realtime_ns / 1000000000, in_day = seconds % 86400;
+    date_of(seconds / 86400, &year, &month, &day);
+    at = put_digits(at, year, 4, '-');
+    at = put_digits(at, month, 2, '-');
+    at = put_digits(at, day, 2, 'T');
+    at = put_digits(at, in_day / 3600, 2, ':');
+    at = put_digits(at, in_day / 60 % 60, 2, ':');
+    at = put_digits(at, in_day % 60, 2, '.');
+    at = put_digits(at, realtime_ns % 1000000000 / 1000, 6, 'Z');
+    *at = 0;
+    snprintf(out, out_bytes, "%s", text);
 }
 
 json_t *api_json_time(uint64_t realtime_ns)

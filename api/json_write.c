@@ -41,7 +41,7 @@ const char *api_json_raw_text(const json_t *value)
 
 static void put_string(struct api_buf *out, const char *text, size_t size)
 {
-    static const char digits[] = "0123456789abcdef";
+    static const char digits[] = "0123456789ABCDEF";
     size_t from = 0;
     api_buf_add(out, "\"", 1);
     for (size_t i = 0; i < size; i++) {
@@ -67,30 +67,69 @@ static void put_string(struct api_buf *out, const char *text, size_t size)
 
 static void put_integer(struct api_buf *out, json_int_t value)
 {
-    char text[24], *at = text + sizeof text;
-    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
-    do {
-        *--at = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
     if (value < 0)
-        *--at = '-';
+        api_buf_add(out, "-", 1);
+    api_buf_uint(out, value < 0 ? -(uint64_t)value : (uint64_t)value);
+}
+
+void api_put_text(struct api_buf *out, const char *text)
+{
+    size_t size = 0;
+    if (!text) {
+        api_buf_add(out, "null", 4);
+        return;
+    }
+    while (text[size] > 0)
+        size++;
+    if (!text[size]) { /* nothing but ASCII */
+        put_string(out, text, size);
+        return;
+    }
+    json_t *value = api_json_string(text);
+    api_json_write(out, value, false);
+    out->failed |= !value;
+    json_decref(value);
+}
+
+void api_put_hex(struct api_buf *out, uint64_t value)
+{
+    char text[24], *at = text + sizeof text;
+    *--at = '"';
+    do {
+        *--at = "0123456789abcdef"[value % 16];
+        value /= 16;
+    } while (value);
+    api_buf_add(out, "\"0x", 3);
     api_buf_add(out, at, (size_t)(text + sizeof text - at));
 }
 
-/* Without the blanks between its tokens: a line must stay one. */
-static void put_raw(struct api_buf *out, const char *text)
+void api_put_time(struct api_buf *out, uint64_t realtime_ns)
 {
-    bool in_string = false;
-    for (const char *c = text; *c; c++) {
-        if (!in_string && strchr(" \t\r\n", *c))
-            continue;
-        api_buf_add(out, c, 1);
-        if (in_string && *c == '\\' && c[1])
-            api_buf_add(out, ++c, 1);
-        else if (*c == '"')
-            in_string = !in_string;
+    char text[40];
+    if (!realtime_ns) {
+        api_buf_add(out, "null", 4);
+        return;
     }
+    api_time_format(text, sizeof text, realtime_ns);
+    put_string(out, text, strlen(text));
+}
+
+/* Without the blanks between its tokens: a line must stay one. */
+void api_put_raw(struct api_buf *out, const char *text)
+{
+    const char *from = text, *c = text;
+    bool in_string = false;
+    for (; *c; c++) {
+        if (*c == '"') {
+            in_string = !in_string;
+        } else if (in_string) {
+            c += *c == '\\' && c[1];
+        } else if (*c == ' ' || *c == '\t' || *c == '\r' || *c == '\n') {
+            api_buf_add(out, from, (size_t)(c - from));
+            from = c + 1;
+        }
+    }
+    api_buf_add(out, from, (size_t)(c - from));
 }
 
 static void new_line(struct writer *w)
@@ -163,7 +202,7 @@ static void put(struct writer *w, const json_t *value)
         break;
     case JSON_STRING:
         if (api_json_raw_text(value))
-            put_raw(w->out, api_json_raw_text(value));
+            api_put_raw(w->out, api_json_raw_text(value));
         else
             put_string(w->out, json_string_value(value), json_string_length(value));
         break;

@@ -40,6 +40,7 @@ bool api_walk_begin(struct api_call *call, struct api_walk *walk)
 {
     const char *cursor = api_param(call, "cursor");
     walk->api = call->api;
+    walk->as_text = call->format == API_FORMAT_JSON || call->format == API_FORMAT_NDJSON;
     walk->after = 0;
     walk->seq = api_event_seq(call->api);
     if (!cursor || cursor_read(walk, cursor))

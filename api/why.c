@@ -19,127 +19,196 @@
 /* ---- JSON
  * ---------------------------------------------------------------------------------------- */
 
-static json_t *id_json(uint64_t id)
+#define PUT(out, literal) api_buf_add(out, literal, sizeof(literal) - 1)
+
+/* `head` is what comes before the value: comma and name. */
+static void put_id(struct api_buf *out, const char *head, uint64_t id)
 {
-    return id ? api_json_uint(id) : json_null();
+    api_buf_str(out, head);
+    if (id)
+        api_buf_uint(out, id);
+    else
+        PUT(out, "null");
+}
+
+static void put_number(struct api_buf *out, const char *head, uint64_t value)
+{
+    api_buf_str(out, head);
+    api_buf_uint(out, value);
+}
+
+static void put_text(struct api_buf *out, const char *head, const char *text)
+{
+    api_buf_str(out, head);
+    api_put_text(out, text);
+}
+
+static void put_bool(struct api_buf *out, const char *head, bool value)
+{
+    api_buf_str(out, head);
+    api_buf_str(out, value ? "true" : "false");
 }
 
 /* Who holds a lock, and what that one does. */
-static void add_owner(json_t *value, const struct gr_wait_object *object)
+static void put_owner(struct api_buf *out, const struct gr_wait_object *object)
 {
     struct gr_info owner;
-    json_object_set_new(value, "owner", id_json(object->owner));
+    put_id(out, ",\"owner\":", object->owner);
     if (object->owner_thread > 0)
-        json_object_set_new(value, "owner_thread", json_integer(object->owner_thread));
+        put_number(out, ",\"owner_thread\":", (uint64_t)object->owner_thread);
     if (!object->owner || gr_info(object->owner, &owner))
         return;
-    json_object_set_new(value, "owner_state", json_string(gr_state_name(owner.state)));
-    json_object_set_new(value, "owner_suspended", json_boolean(owner.suspended));
-    json_object_set_new(value, "owner_wait_reason",
-                        api_json_string(owner.wait_reason[0] ? owner.wait_reason : NULL));
+    put_text(out, ",\"owner_state\":", gr_state_name(owner.state));
+    put_bool(out, ",\"owner_suspended\":", owner.suspended);
+    put_text(out, ",\"owner_wait_reason\":", owner.wait_reason[0] ? owner.wait_reason : NULL);
 }
 
-static json_t *parties_json(const struct gr_wait_party *parties, size_t count, enum gr_wait_op op)
+static void put_some(struct api_buf *out, const char *head, const struct gr_wait_party *parties,
+                     size_t count, enum gr_wait_op op)
 {
-    json_t *list = json_array();
+    bool any = false;
+    api_buf_str(out, head);
     for (size_t i = 0; i < count; i++)
-        if (parties[i].op == op)
-            json_array_append_new(list, api_json_uint(parties[i].id));
-    return list;
+        if (parties[i].op == op) {
+            put_number(out, any ? "," : "", parties[i].id);
+            any = true;
+        }
+    PUT(out, "]");
 }
 
-static void add_parties(json_t *value, const struct gr_wait_object *object)
+static void put_parties(struct api_buf *out, const struct gr_wait_object *object)
 {
     struct gr_wait_party parties[PARTIES_SHOWN];
     size_t total = gr_wait_parties(object->kind, object->address, parties, PARTIES_SHOWN);
     size_t count = total < PARTIES_SHOWN ? total : PARTIES_SHOWN;
     if (object->kind == GR_OBJECT_CHANNEL) {
-        json_object_set_new(value, "senders", parties_json(parties, count, GR_WAIT_OP_SEND));
-        json_object_set_new(value, "receivers", parties_json(parties, count, GR_WAIT_OP_RECV));
+        put_some(out, ",\"senders\":[", parties, count, GR_WAIT_OP_SEND);
+        put_some(out, ",\"receivers\":[", parties, count, GR_WAIT_OP_RECV);
     } else {
-        json_object_set_new(value, "waiters", parties_json(parties, count, GR_WAIT_OP_NONE));
+        put_some(out, ",\"waiters\":[", parties, count, GR_WAIT_OP_NONE);
     }
-    json_object_set_new(value, "waiting", api_json_uint(total));
+    put_number(out, ",\"waiting\":", total);
 }
 
-static void add_channel(json_t *value, const struct gr_wait_object *object)
+static void put_channel(struct api_buf *out, const struct gr_wait_object *object)
 {
-    json_object_set_new(value, "op",
-                        json_string(object->op == GR_WAIT_OP_SEND ? "send" : "receive"));
-    json_object_set_new(value, "length", api_json_uint(object->length));
-    json_object_set_new(value, "capacity", api_json_uint(object->capacity));
-    json_object_set_new(value, "closed", json_boolean(object->closed));
-    json_object_set_new(value, "last_sender", id_json(object->last_sender));
-    json_object_set_new(value, "last_receiver", id_json(object->last_receiver));
+    put_text(out, ",\"op\":", object->op == GR_WAIT_OP_SEND ? "send" : "receive");
+    put_number(out, ",\"length\":", object->length);
+    put_number(out, ",\"capacity\":", object->capacity);
+    put_bool(out, ",\"closed\":", object->closed);
+    put_id(out, ",\"last_sender\":", object->last_sender);
+    put_id(out, ",\"last_receiver\":", object->last_receiver);
+}
+
+/* Without the brace that closes it. */
+static void put_object(struct api_buf *out, const struct gr_wait_object *object)
+{
+    put_text(out, "{\"kind\":", gr_object_kind_name(object->kind));
+    switch (object->kind) {
+    case GR_OBJECT_FD:
+        put_number(out, ",\"fd\":", object->address);
+        break;
+    case GR_OBJECT_GOROUTINE:
+        put_number(out, ",\"goroutine\":", object->address);
+        break;
+    default:
+        api_buf_str(out, ",\"address\":");
+        api_put_hex(out, object->address);
+        break;
+    }
+    if (object->kind == GR_OBJECT_CHANNEL)
+        put_channel(out, object);
+    if (object->kind == GR_OBJECT_WAITGROUP)
+        api_buf_printf(out, ",\"count\":%" PRId64, object->count);
+    if (object->kind == GR_OBJECT_MUTEX || object->kind == GR_OBJECT_THREAD_MUTEX ||
+        object->kind == GR_OBJECT_THREAD_RWLOCK)
+        put_owner(out, object);
+}
+
+/* What was written, as a value. NULL: no memory. */
+static json_t *read_again(struct api_buf *text)
+{
+    json_t *value = text->failed ? NULL : json_loadb(text->data, text->size, 0, NULL);
+    api_buf_free(text);
+    return value;
 }
 
 json_t *api_wait_object_json(const struct gr_wait_object *object)
 {
-    json_t *value = json_pack("{s:s}", "kind", gr_object_kind_name(object->kind));
-    switch (object->kind) {
-    case GR_OBJECT_FD:
-        json_object_set_new(value, "fd", json_integer((json_int_t)object->address));
-        break;
-    case GR_OBJECT_GOROUTINE:
-        json_object_set_new(value, "goroutine", api_json_uint(object->address));
-        break;
-    default:
-        json_object_set_new(value, "address", api_json_hex(object->address));
-        break;
-    }
-    if (object->kind == GR_OBJECT_CHANNEL)
-        add_channel(value, object);
-    if (object->kind == GR_OBJECT_WAITGROUP)
-        json_object_set_new(value, "count", json_integer(object->count));
-    if (object->kind == GR_OBJECT_MUTEX || object->kind == GR_OBJECT_THREAD_MUTEX ||
-        object->kind == GR_OBJECT_THREAD_RWLOCK)
-        add_owner(value, object);
-    return value;
+    struct api_buf text = {0};
+    put_object(&text, object);
+    PUT(&text, "}");
+    return read_again(&text);
 }
 
-static void add_objects(json_t *value, const struct gr_wait_info *wait)
+static void put_objects(struct api_buf *out, const struct gr_wait_info *wait)
 {
-    json_t *objects = json_array();
+    PUT(out, ",\"waits_for\":[");
     for (size_t i = 0; i < wait->object_count; i++) {
-        json_t *object = api_wait_object_json(&wait->object[i]);
-        add_parties(object, &wait->object[i]);
-        json_array_append_new(objects, object);
+        if (i)
+            PUT(out, ",");
+        put_object(out, &wait->object[i]);
+        put_parties(out, &wait->object[i]);
+        PUT(out, "}");
     }
-    json_object_set_new(value, "waits_for", objects);
-    json_object_set_new(value, "wait_timed", json_boolean(wait->timed));
-    json_t *locks = json_array();
-    for (size_t i = 0; i < wait->lock_count; i++)
-        json_array_append_new(locks, api_json_hex(wait->lock[i]));
-    json_object_set_new(value, "locks_held", locks);
+    put_bool(out, "],\"wait_timed\":", wait->timed);
+    PUT(out, ",\"locks_held\":[");
+    for (size_t i = 0; i < wait->lock_count; i++) {
+        if (i)
+            PUT(out, ",");
+        api_put_hex(out, wait->lock[i]);
+    }
+    PUT(out, "]");
 }
 
 /* The suspensions as objects; holds that are none (gdb, snapshots, gr_suspend) are the rest of `holds`. */
-static void add_holders(struct api *api, json_t *value, uint64_t id)
+static void put_holders(struct api_buf *out, struct api *api, const struct gr_info *info)
 {
     uint64_t ids[SUSPENSIONS_SHOWN];
-    size_t count = api_suspension_ids(api, id, ids, SUSPENSIONS_SHOWN);
-    json_t *list = json_array();
+    size_t count = info->holds ? api_suspension_ids(api, info->id, ids, SUSPENSIONS_SHOWN) : 0;
+    bool any = false;
+    PUT(out, ",\"held_by\":[");
     for (size_t i = 0; i < count; i++) {
         json_t *suspension = NULL;
         /* Of the list form: the first above the one before is this one, unless it has just ended. */
-        if (api_suspension_next(api, ids[i] - 1, &suspension) == ids[i] && suspension)
-            json_array_append(list, suspension);
+        if (api_suspension_next(api, ids[i] - 1, &suspension) == ids[i] && suspension) {
+            if (any)
+                PUT(out, ",");
+            any = true;
+            api_json_write(out, suspension, false);
+        }
         json_decref(suspension);
     }
-    json_object_set_new(value, "held_by", list);
+    PUT(out, "]");
+}
+
+void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *info)
+{
+    struct gr_wait_info wait;
+    bool is_address = info->wait_address && strcmp(info->wait_reason, "poll") != 0;
+    PUT(out, ",\"wait_address\":");
+    if (is_address)
+        api_put_hex(out, info->wait_address);
+    else
+        PUT(out, "null");
+    /* Of one that has ended nothing is known. */
+    if (info->state == GR_DEAD || gr_wait_info(info->id, &wait))
+        wait = (struct gr_wait_info){0};
+    put_objects(out, &wait);
+    put_holders(out, api, info);
 }
 
 void api_why_add(struct api *api, const struct gr_info *info, json_t *value)
 {
-    /* Some KiB: not on a pool thread's stack together with what the caller has. */
-    struct gr_wait_info *wait = malloc(sizeof *wait);
-    json_object_set_new(value, "wait_address",
-                        strcmp(info->wait_reason, "poll") ? api_json_address(info->wait_address)
-                                                          : json_null());
-    if (wait && gr_wait_info(info->id, wait) == 0)
-        add_objects(value, wait);
-    free(wait);
-    add_holders(api, value, info->id);
+    struct api_buf text = {0};
+    PUT(&text, "{\"id\":");
+    api_buf_uint(&text,
+                 info->id); /* as it is there already: every member behind it begins with a comma */
+    api_why_write(&text, api, info);
+    PUT(&text, "}");
+    json_t *members = read_again(&text);
+    json_object_update(value, members);
+    json_decref(members);
 }
 
 /* ---- Text

@@ -409,6 +409,12 @@ struct gr_g *gri_registry_find(uint64_t id, uint64_t *word)
 
 /* ---- Walking ------------------------------------------------------------------------------------- */
 
+size_t gri_registry_slots(void)
+{
+    /* relaxed: a measure. */
+    return (size_t)atomic_load_explicit(&block_count, memory_order_relaxed) * BLOCK_SLOTS;
+}
+
 void gri_registry_each(gri_slot_fn *fn, void *arg)
 {
     /* acquire; pairs with new_slot. */

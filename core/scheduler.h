@@ -235,6 +235,7 @@ void gri_registry_remove(struct gr_g *g);
 struct gr_g *gri_registry_find(uint64_t id, uint64_t *word);
 /* Calls fn for every slot that is not DEAD or IDLE; stops nobody. */
 typedef void gri_slot_fn(void *arg, struct gr_g *g, uint64_t word);
+size_t gri_registry_slots(void); /* that gri_registry_each looks at */
 void gri_registry_each(gri_slot_fn *fn, void *arg);
 uint64_t gri_registry_last_id(void);
 void gri_registry_init(uint64_t max_goroutines);

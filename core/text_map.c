@@ -25,6 +25,7 @@
 #include "imports.h"
 #include "text_ranges.h"
 
+#include <grasp/inspect.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ struct text_map {
 /* seq_cst everywhere: I1. */
 static _Atomic(struct text_map *) current_map;
 static _Atomic(uint32_t) readers[2], turn;
+static _Atomic(uint64_t) version; /* of the map */
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
@@ -107,6 +109,14 @@ struct gri_module *gri_module_of(uint64_t pc)
     return module;
 }
 
+uint64_t gr_text_version(uint64_t pc)
+{
+    /* acquire; pairs with replace_map. */
+    uint64_t now = atomic_load_explicit(&version, memory_order_acquire);
+
+    return gri_module_of(pc) ? now : 0;
+}
+
 enum gr_refusal gri_text_check(uint64_t pc)
 {
     unsigned count;
@@ -142,6 +152,8 @@ static void replace_map(struct text_map *map)
     struct text_map *old = atomic_load_explicit(&current_map, memory_order_relaxed);
 
     atomic_store_explicit(&current_map, map, memory_order_seq_cst);
+    /* release; pairs with gr_text_version: before code goes, whoever asks again is told another number. */
+    atomic_fetch_add_explicit(&version, 1, memory_order_release);
     wait_for_readers();
     free(old);
 }

@@ -293,6 +293,11 @@ static void match_party(void *arg, struct gr_g *g, uint64_t word)
     }
 }
 
+size_t gr_wait_slots(void)
+{
+    return gri_registry_slots();
+}
+
 size_t gr_wait_parties(enum gr_object_kind kind, uint64_t address, struct gr_wait_party *out,
                        size_t max)
 {

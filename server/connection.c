@@ -97,28 +97,59 @@ static void queue_pop(struct srv_conn *conn)
     conn->queued--;
 }
 
+/* A piece is out, or failed. False: x is at the API again, for its next piece. */
+static bool piece_written(struct srv_exchange *x, int status)
+{
+    struct srv_conn *conn = x->conn;
+    bool wanted = x->call.reply.more && conn && !conn->closing;
+    x->writing = false;
+    if (wanted && status == 0) {
+        x->ready = false;
+        x->in_api = true;
+        api_call_pull(&x->call);
+        return false;
+    }
+    if (!wanted) /* else it is a failed piece of a stream, which is still queued */
+        srv_exchange_destroy(x, status == 0 && !x->call.reply.more);
+    if (conn && !conn->closing)
+        conn->active_ns = gr_now_ns();
+    return true;
+}
+
 static void on_written(uv_write_t *request, int status)
 {
     struct srv_exchange *x = request->data;
     struct srv_conn *conn = x->conn;
-    bool more = x->call.reply.more && status == 0 && conn && !conn->closing;
-    x->writing = false;
-    if (more) {
-        x->ready = false;
-        x->in_api = true;
-        api_call_pull(&x->call);
+    if (!piece_written(x, status) || !conn || conn->closing)
         return;
-    }
-    bool queued = x->call.reply.more && conn && !conn->closing; /* a failed piece of a stream */
-    if (!queued)
-        srv_exchange_destroy(x, status == 0 && !x->call.reply.more);
-    if (!conn || conn->closing)
-        return;
-    conn->active_ns = gr_now_ns();
     if (status < 0)
         srv_conn_close(conn);
     else
         srv_conn_pump(conn);
+}
+
+/*
+ * What the socket takes at once costs no turn of the loop: uv_write tells of its end in the next one, and
+ * until then epoll is told that writing is of interest, and then that it is not. Returns bytes written.
+ */
+static size_t write_at_once(struct srv_conn *conn, const uv_buf_t *bufs, unsigned count)
+{
+    int written = uv_try_write(&conn->uv.stream, bufs, count);
+    return written > 0 ? (size_t)written : 0;
+}
+
+/* Takes so many bytes off the front; returns what is left of the buffers. */
+static unsigned skip(uv_buf_t *bufs, unsigned count, size_t bytes)
+{
+    unsigned from = 0;
+    while (from < count && bytes >= bufs[from].len)
+        bytes -= bufs[from++].len;
+    if (from < count && bytes) {
+        bufs[from].base += bytes;
+        bufs[from].len -= bytes;
+    }
+    memmove(bufs, bufs + from, (count - from) * sizeof *bufs);
+    return count - from;
 }
 
 /* Writes the piece of the first exchange; false if that ended the connection. */
@@ -148,6 +179,11 @@ static bool write_first(struct srv_conn *conn)
     x->call.reply.upgrade = NULL;
     if (upgrade)
         srv_conn_gdb_begin(conn, upgrade);
+    count = skip(bufs, count, write_at_once(conn, bufs, count));
+    if (count == 0) {
+        piece_written(x, 0);
+        return true;
+    }
     if (uv_write(&x->write, &conn->uv.stream, bufs, count, on_written)) {
         x->writing = false;
         if (last)
@@ -420,7 +456,8 @@ static void sweep_one(struct srv_conn *conn, uint64_t now)
     if (conn->lingering ? older(now, conn->linger_ns, SRV_LINGER_SECONDS)
                         : older(now, conn->moved_ns, limits->stall_seconds)) {
         srv_conn_close(conn);
-    } else if (!conn->lingering && is_idle(conn) && older(now, conn->active_ns, limits->idle_seconds)) {
+    } else if (!conn->lingering && is_idle(conn) &&
+               older(now, conn->active_ns, limits->idle_seconds)) {
         srv_conn_close(conn);
     } else if (srv_parser_busy(&conn->parser) && !conn->last_answer && may_parse(conn) &&
                (older(now, conn->request_ns, limits->request_seconds) ||

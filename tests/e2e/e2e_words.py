@@ -105,6 +105,45 @@ def every_get_under_v1_is_text_for_people():
         client.want(400, "GET", f"/v1/goroutines/{g}/core?format=folded", code="bad-request")
 
 
+def members(text):
+    """The members in their order, without what passes with time."""
+    value = json.loads(text)
+    for name in ("wait_ns", "cpu_ns"):
+        value.pop(name)
+    for holder in value["held_by"]:
+        holder.pop("remaining_ms")
+        holder.pop("expires_at")
+    return json.dumps(value)
+
+
+def an_answer_that_is_given_at_once_is_the_same_as_any_other():
+    """Most GETs of one goroutine are answered on the loop; other forms, and those of a crowd, go through the pool."""
+    with Modules("result", RESULTS) as modules, Daemon("--max-goroutines", "5000", modules=modules.path) as daemon:
+        client = daemon.client()
+        ended, napping, held, odd = (client.spawn("result", entry, labels={"k": 'v"\\\n\xe4'}) for entry in ("large", "nap", "nap", "marked"))
+        client.wait_dead(ended)
+        client.wait_dead(odd)
+        for g in (napping, held):
+            until(lambda g=g: client.state(g) == "waiting", "it sleeps")
+        client.want(200, "POST", f"/v1/goroutines/{held}/suspend", {"owner": "o", "reason": "r", "lease_ms": 3600000})
+        client.want(201, "POST", "/v1/suspensions", {"ids": [held], "lease_ms": 3600000})
+        before = []
+        for g in (ended, napping, held, odd):
+            for _ in range(2):  # the first finds the name of its place
+                at_once = client.want(200, "GET", f"/v1/goroutines/{g}").text
+            pretty = client.want(200, "GET", f"/v1/goroutines/{g}?format=pretty").text
+            assert members(at_once) == members(pretty), (at_once, pretty)
+            before.append(members(at_once))
+        listed = [json.loads(line) for line in client.want(200, "GET", "/v1/goroutines?format=ndjson").text.splitlines()[:-1]]
+        for item, one in zip(listed, before):
+            one = json.loads(one)
+            assert all(one[name] == value for name, value in item.items() if name not in ("wait_ns", "cpu_ns")), (item, one)
+            assert list(item) == [name for name in json.loads(client.want(200, "GET", f"/v1/goroutines/{item['id']}").text) if name in item]
+        client.spawn("result", "nap", count=3000)
+        for g, one in zip((ended, napping, held, odd), before):
+            assert members(client.want(200, "GET", f"/v1/goroutines/{g}").text) == one
+
+
 def refusals_name_what_to_do_instead():
     with Daemon() as daemon:
         client = daemon.client()
@@ -123,5 +162,6 @@ main([
     numbers_out_of_range_say_what_to_do,
     pages_of_modules_fit_together_whatever_is_unloaded_between_them,
     every_get_under_v1_is_text_for_people,
+    an_answer_that_is_given_at_once_is_the_same_as_any_other,
     refusals_name_what_to_do_instead,
 ])

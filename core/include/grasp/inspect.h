@@ -35,6 +35,11 @@ struct gr_frame {
 ssize_t gr_unwind(const struct gr_copy *copy, struct gr_frame *frames, size_t max, bool *truncated);
 /* Names one address: the innermost frame only. `exact`: pc is an instruction, not a return address. */
 void gr_symbolise(uint64_t pc, bool exact, struct gr_frame *frame);
+/*
+ * 0 if pc is no code of a module; else a number that changes whenever such code comes or goes: as long as it is the
+ * same, a name that was had for pc holds. Any thread; never blocks.
+ */
+uint64_t gr_text_version(uint64_t pc);
 /* Bytes of memory that names and tables take now. Tables and cached names are forgotten above 256 MiB; names that were
    handed out stay, each once. */
 size_t gr_inspect_bytes(void);

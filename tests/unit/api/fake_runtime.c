@@ -396,6 +396,11 @@ int gr_wait_info(uint64_t id, struct gr_wait_info *info)
     return id && id <= count ? 0 : -ESRCH;
 }
 
+size_t gr_wait_slots(void)
+{
+    return count;
+}
+
 size_t gr_wait_parties(enum gr_object_kind kind, uint64_t address, struct gr_wait_party *out,
                        size_t max)
 {
