@@ -138,20 +138,6 @@ static size_t write_at_once(struct srv_conn *conn, const uv_buf_t *bufs, unsigne
     return written > 0 ? (size_t)written : 0;
 }
 
-/* Takes so many bytes off the front; returns what is left of the buffers. */
-static unsigned skip(uv_buf_t *bufs, unsigned count, size_t bytes)
-{
-    unsigned from = 0;
-    while (from < count && bytes >= bufs[from].len)
-        bytes -= bufs[from++].len;
-    if (from < count && bytes) {
-        bufs[from].base += bytes;
-        bufs[from].len -= bytes;
-    }
-    memmove(bufs, bufs + from, (count - from) * sizeof *bufs);
-    return count - from;
-}
-
 /* Writes the piece of the first exchange; false if that ended the connection. */
 static bool write_first(struct srv_conn *conn)
 {
@@ -179,7 +165,7 @@ static bool write_first(struct srv_conn *conn)
     x->call.reply.upgrade = NULL;
     if (upgrade)
         srv_conn_gdb_begin(conn, upgrade);
-    count = skip(bufs, count, write_at_once(conn, bufs, count));
+    count = srv_exchange_skip(bufs, count, write_at_once(conn, bufs, count));
     if (count == 0) {
         piece_written(x, 0);
         return true;

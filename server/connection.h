@@ -104,6 +104,8 @@ void srv_conn_gdb_end_all(struct srv_server *server);
 
 /* exchange.c: an exchange's piece as bytes in x->out, and what it needs of the body. */
 void srv_exchange_frame(struct srv_exchange *x, uv_buf_t bufs[3], unsigned *count);
+/* Takes so many bytes off the front of the buffers; returns how many buffers are left. */
+unsigned srv_exchange_skip(uv_buf_t *bufs, unsigned count, size_t bytes);
 void srv_exchange_destroy(struct srv_exchange *x, bool delivered);
 /* From the parser's complete request, or from its error. NULL: out of memory. */
 struct srv_exchange *srv_exchange_request(struct srv_conn *conn);

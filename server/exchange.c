@@ -144,3 +144,16 @@ void srv_exchange_frame(struct srv_exchange *x, uv_buf_t bufs[3], unsigned *coun
         bufs[(*count)++] = uv_buf_init((char *)tail, (unsigned)strlen(tail));
     }
 }
+
+unsigned srv_exchange_skip(uv_buf_t *bufs, unsigned count, size_t bytes)
+{
+    unsigned from = 0;
+    while (from < count && bytes >= bufs[from].len)
+        bytes -= bufs[from++].len;
+    if (from < count && bytes) {
+        bufs[from].base += bytes;
+        bufs[from].len -= bytes;
+    }
+    memmove(bufs, bufs + from, (count - from) * sizeof *bufs);
+    return count - from;
+}
