@@ -305,8 +305,8 @@ def in_terminal(arguments, env, columns, rows=24):
     """What it writes to a terminal of that size, until it ends."""
     pid, fd = pty.fork()
     if pid == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         os.execve(os.path.join(Daemon.bin, "grasp"), ["grasp", *arguments], env)
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     text = b""
     with os.fdopen(fd, "rb", buffering=0) as terminal:
         try:
