@@ -3,8 +3,8 @@
  *
  *   http-bench PORT get PATH PEER METRIC SAMPLES        one GET after another
  *   http-bench PORT hold GOROUTINE SAMPLES              suspend, snapshot, resume of a running
- * goroutine http-bench PORT post PATH BODY                      one request; prints the answer's
- * body
+ * goroutine http-bench PORT pairs GOROUTINE SAMPLES             suspend, resume, again and again
+ *   http-bench PORT post PATH BODY                      one request; prints the answer's body
  *
  * A sample is from before the request is written to after the last byte of the answer. For `hold`
  * the goroutine gets a random pause of up to half a millisecond between two samples, or it would be
@@ -162,6 +162,29 @@ static void hold(const char *id, int n)
     emit("grasp", "http_suspend_latency_told", "ns", told, n);
 }
 
+/* Pairs without a pause between them, in batches: one that was let go may not have run again. */
+static void pairs(const char *id, int n)
+{
+    static double rate[MOST / 100];
+    char suspend[512], resume[512], path[128];
+    const char *body;
+
+    snprintf(path, sizeof path, "/v1/goroutines/%s/suspend", id);
+    make_post(suspend, sizeof suspend, path, "{\"timeout_ms\":60000}");
+    snprintf(path, sizeof path, "/v1/goroutines/%s/resume", id);
+    make_post(resume, sizeof resume, path, "{}");
+    for (int i = 0; i < n / 100; i++) {
+        int64_t begin = now_ns();
+
+        for (int k = 0; k < 100; k++) {
+            timed(suspend, &body);
+            timed(resume, &body);
+        }
+        rate[i] = 100 * 1e9 / (double)(now_ns() - begin);
+    }
+    emit("grasp", "http_pairs_rate", "pairs/s", rate, n / 100);
+}
+
 static int count_of(const char *text)
 {
     int full = atoi(text);
@@ -174,7 +197,8 @@ static int count_of(const char *text)
 int main(int argc, char **argv)
 {
     if (argc < 5) {
-        fputs("usage: http-bench PORT get PATH PEER METRIC SAMPLES | hold ID SAMPLES | post PATH "
+        fputs("usage: http-bench PORT get PATH PEER METRIC SAMPLES | hold ID SAMPLES | "
+              "pairs ID SAMPLES | post PATH "
               "BODY\n",
               stderr);
         return 2;
@@ -184,6 +208,9 @@ int main(int argc, char **argv)
         get(argv[3], argv[4], argv[5], count_of(argv[6]));
     } else if (strcmp(argv[2], "hold") == 0 && argc == 5) {
         hold(argv[3], count_of(argv[4]));
+    } else if (strcmp(argv[2], "pairs") == 0 && argc == 5) {
+        int n = count_of(argv[4]);
+        pairs(argv[3], n < 100 ? 100 : n);
     } else if (strcmp(argv[2], "post") == 0 && argc == 5) {
         char request[1024];
 

@@ -15,19 +15,19 @@
 #   BUILD=DIR     Grasp's build directory (default: build/release, built if need be)
 #   GOS="go …"    Go toolchains (default: go on PATH, and Debian's in /usr/lib)
 #   PEERS="…"     some of: go erlang node st
-#   PARTS="…"     some of: suspend switch fairness sleep memory inspect http
+#   PARTS="…"     some of: suspend switch fairness sleep memory inspect http control
 #   ROUNDS=N      instead of the mode's
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 mode=${1:-quick} mode=${mode#--}
 case $mode in
-quick) divisor=30 rounds=2 default_peers=go default_parts="suspend switch fairness sleep memory http" ;;
+quick) divisor=30 rounds=2 default_peers=go default_parts="suspend switch fairness sleep memory http control" ;;
 full)
     divisor=1 rounds=3 default_peers="go erlang node st"
-    default_parts="suspend switch fairness sleep memory inspect http"
+    default_parts="suspend switch fairness sleep memory inspect http control"
     ;;
-check) divisor=200 rounds=1 default_peers= default_parts="suspend switch fairness sleep memory inspect http" ;;
+check) divisor=200 rounds=1 default_peers= default_parts="suspend switch fairness sleep memory inspect http control" ;;
 *) sed -n '2,20p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//' >&2; exit 2 ;;
 esac
 out=${2:-bench-$mode.jsonl}
@@ -141,6 +141,12 @@ for ((round = 1; round <= rounds; round++)); do
         run "$here/peers/c/run.sh" "noise:$part"
         if [ "$part" = http ]; then
             run "$here/http.sh" "$build"
+            continue
+        fi
+        if [ "$part" = control ]; then
+            for measure in rates pairs list neighbours; do
+                run timeout 600 "$here/control.py" "$build" "$measure"
+            done
             continue
         fi
         floor "$part"

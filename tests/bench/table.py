@@ -10,6 +10,14 @@ import statistics
 import sys
 
 # What is set beside what: our metric, the floor it stands on, and the peers' names where they differ.
+BESIDE = [
+    ("quiet", "nobody else"), ("slow_requests", "beside 64 slow heads and bodies"), ("idle_256", "beside 239 idle connections"),
+    ("slow_readers", "beside 16 slow readers of 100,000 lines"), ("list_100k", "beside one list of 100,000 after another"),
+    ("snapshot_10k", "beside one group snapshot of 10,000 after another"),
+]
+# Parts that are not everywhere: there is no daemon in some builds, and no wrk on some machines.
+THROUGHPUT = "HTTP throughput: wrk, 64 connections, server on one core"
+OPTIONAL = {"HTTP": "http_healthz_idle", THROUGHPUT: "http_healthz_rate", "Control plane": "http_pairs_rate"}
 TIGHT, CLOCK = "tgkill_to_handler_xcore", "clock_gettime"
 ROWS = [
     ("Suspend: request to stopped", [
@@ -64,6 +72,7 @@ ROWS = [
         ("unwind_warm_frame", "unwind and name a frame, warm", None, {}),
         ("pprof_debug2_100k_time", "traceback of 100,000 goroutines by HTTP", None, {}),
         ("pprof_debug2_100k_victim_gap", "meanwhile a running one stood still", None, {}),
+        ("pprof_debug2_10k_victim_gap", "a running one stood still while 10,000 were dumped", None, {}),
         ("pprof_debug1_100k_time", "the same, counted by stack", None, {}),
         ("pprof_debug2_10k_time", "traceback of 10,000 goroutines by HTTP", None, {}),
         ("pprof_debug2_100k_rss_growth", "memory for the dumps of 100,000", None, {}),
@@ -78,6 +87,23 @@ ROWS = [
         ("http_snapshot", "GET snapshot, tight loop", "http_canned_idle", {}),
         ("http_resume", "POST resume", "http_canned_idle", {}),
         ("http_suspend_snapshot_resume", "the three together", "http_canned_idle", {}),
+    ]),
+    (THROUGHPUT, [
+        ("http_healthz_rate", "GET /healthz", "http_canned_rate", {}),
+        ("http_goroutine_rate", "GET /v1/goroutines/ID", "http_canned_rate", {"go": "http_healthz_rate", "node": "http_healthz_rate"}),
+        ("http_healthz_p99", "GET /healthz, 99th percentile", "http_canned_p99", {}),
+        ("http_goroutine_p99", "GET /v1/goroutines/ID, 99th percentile", "http_canned_p99", {"go": "http_healthz_p99", "node": "http_healthz_p99"}),
+        ("http_healthz_cpu", "GET /healthz, the server's processor time", "http_canned_cpu", {}),
+        ("http_goroutine_cpu", "GET /v1/goroutines/ID, the server's processor time", "http_canned_cpu",
+         {"go": "http_healthz_cpu", "node": "http_healthz_cpu"}),
+    ]),
+    ("Control plane", [
+        ("http_pairs_rate", "suspend and resume of a tight loop, one connection", None, {}),
+        ("http_list_100k_time", "NDJSON list of 100,000", None, {}),
+        ("http_list_100k_bytes", "its bytes", None, {}),
+        ("http_list_100k_peak_growth", "what the daemon's peak of memory grew by", None, {}),
+        *((f"http_beside_{case}{longest}", f"GET /healthz of another client, {words}{', the longest' if longest else ''}", None, {})
+          for case, words in BESIDE for longest in ("", "_longest")),
     ]),
 ]
 
@@ -203,7 +229,7 @@ def print_table(data, path):
 
 def check(data):
     wanted = [("grasp", metric) for title, rows in ROWS for metric, *_ in rows
-              if not metric.endswith("_1M") and (title != "HTTP" or ("grasp", "http_healthz_idle") in data)]
+              if not metric.endswith("_1M") and (title not in OPTIONAL or ("grasp", OPTIONAL[title]) in data)]
     wanted += [("floor", name) for _, rows in ROWS for _, _, name, _ in rows
                if name and not name.startswith("http") and (name != "switch" or ("floor", "switch") in data)]
     missing = sorted(set(wanted) - set(data))

@@ -22,8 +22,8 @@ def connect(daemon, receive_bytes=None):
     raw = socket.socket(socket.AF_UNIX)
     if receive_bytes:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    raw.connect(daemon.socket)  # waits for a place in the queue, which it would not with a time-out
     raw.settimeout(HANG_SECONDS)
-    raw.connect(daemon.socket)
     return raw
 
 
