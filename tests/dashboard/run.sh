@@ -1,5 +1,6 @@
 #!/bin/bash
 # run.sh PART NODE_DIRECTORY SOURCE BIN MODULES: one part of the dashboard's tests; 77 if what it needs is not there.
+# The part "pictures" makes those of the README, in docs; for people to look at before they commit them.
 set -eu
 part=$1 packages=$(realpath -m "$2/node_modules") source=$(realpath "$3")
 
@@ -22,5 +23,9 @@ browser)
     command -v chromium >/dev/null || skip "no chromium"
     cp "$source"/tests/dashboard/*.mjs "$work/"
     TMPDIR=$work node "$work/browser.mjs" "$4" "$5"
+    ;;
+pictures)
+    cp "$source"/tests/dashboard/*.mjs "$work/"
+    TMPDIR=$work node "$work/pictures.mjs" "$(realpath "$4")" "$(realpath "$5")" "$source/docs"
     ;;
 esac
