@@ -209,10 +209,24 @@ static bool prepare_sources(struct cli *cli, struct job *job)
     return good;
 }
 
+/* A file whose name ends in something else: no module is called like that. */
+static bool is_other_file(const char *name)
+{
+    struct stat status;
+    const char *slash = strrchr(name, '/');
+    return strchr(slash ? slash : name, '.') && stat(name, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 /* MODULE/ENTRY [ARGS]. */
 static bool prepare_entry(struct cli *cli, struct job *job)
 {
     const char *slash = strchr(cli->args[0], '/');
+    if (is_other_file(cli->args[0])) {
+        cli_fail(cli, CLI_USAGE,
+                 "\"%s\" is not a C file: only files that end in .c are compiled (C++ cannot be)",
+                 cli->args[0]);
+        return false;
+    }
     size_t size = slash ? (size_t)(slash - cli->args[0]) : strlen(cli->args[0]);
     if (size == 0 || size >= sizeof job->module || (slash && !slash[1]) || cli->arg_count > 2) {
         cli_fail(
@@ -338,8 +352,13 @@ static int follow(struct cli *cli, uint64_t id)
         cli->output = CLI_TABLE;
         json_t *g = cli_follow_log(cli, id, &from);
         cli->output = output;
-        if (!g && !asked_to_stop)
+        if (!g && !asked_to_stop) {
+            if (cli->failure == CLI_UNREACHABLE)
+                fprintf(stderr,
+                        "grasp: if a module crashed the daemon, its report is in the daemon's log "
+                        "and state directory\n");
             return CLI_BEFORE;
+        }
         if (g && strcmp(cli_string(g, "state"), "dead") == 0) {
             int code = finish(cli, g);
             json_decref(g);

@@ -40,7 +40,10 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        try:
+            self.sock.connect(self._path)
+        except OSError as error:  # its own message does not say of what
+            raise type(error)(error.errno, error.strerror, self._path) from None
 
 
 def _is_ours(path):
@@ -78,6 +81,11 @@ def _config():
 def _last_word(path):
     with open(path, encoding="utf-8") as file:
         return [line for line in file if line.strip() and not line.startswith("#")][0].split()[-1]
+
+
+def _given(members):
+    """Without those that are None: not given."""
+    return {k: v for k, v in members.items() if v is not None} if isinstance(members, dict) else members
 
 
 class Grasp:
@@ -137,7 +145,7 @@ class Grasp:
 
     def raw(self, method, path, body=None, params=None, headers=None):
         """One call; the answer's bytes. A dropped idle connection is replaced, unless the call may not be repeated."""
-        text = None if body is None else json.dumps(body)
+        text = None if body is None else json.dumps(_given(body))
         for attempt in (0, 1):
             fresh = self._connection is None
             self._connection = self._connection or self._connect(self._timeout)

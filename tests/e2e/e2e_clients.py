@@ -26,6 +26,8 @@ def python_takes_hold_and_lets_go():
             assert any(f["function"] in ("scalar", "calls") for f in grasp.stack(g)["frames"])
             assert grasp.renew(held["id"], 120000)["lease_ms"] == 120000
         counts(path)
+        with grasp.hold(ids=[g], selector=None, reason=None) as held:  # None is not given
+            assert held["held"] == [g] and held["reason"] is None
         s = grasp.suspend(g, owner="python")
         assert grasp.goroutine(g)["suspensions"] == [s["id"]]
         assert grasp.resume(g, suspension=s["id"])["holds"] == 0
@@ -45,6 +47,11 @@ def python_says_what_the_daemon_refused():
                 raise AssertionError(f"{code} was not raised")
             except Problem as problem:
                 assert problem.status == status and problem.code == code and problem.detail, problem
+    try:
+        Grasp("/nonexistent/socket").runtime()
+        raise AssertionError("nobody is there")
+    except OSError as error:
+        assert "/nonexistent/socket" in str(error), error
 
 
 def python_hears_events_and_takes_them_up_again():
