@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """e2e_groups.py: sets of goroutines stopped together, by the thousand, and given back."""
 import concurrent.futures
+import random
 import struct
 import threading
 import time
@@ -198,6 +199,38 @@ def holds_to_their_maximum_and_back():
         counts(path)
 
 
+def everyday_c_goes_right_under_a_storm_of_holds():
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"      seed {seed}")
+    with Daemon("--procs", "3", modules=Daemon.own_modules) as daemon:
+        client = daemon.client()
+        root = client.spawn("everyday", "everyday")
+        until(lambda: client.get("/v1/runtime")["live"] == 21, "all are born")
+        ids = [g["id"] for g in client.get(f"/v1/goroutines?root={root}&state=live")["items"] if g["id"] != root]
+        assert len(ids) == 20, ids
+
+        def disturb(number):
+            choose, own = random.Random(seed + number), daemon.client()
+            for _ in range(300):
+                g = choose.choice(ids)
+                kind = choose.randrange(10)
+                if kind == 0:
+                    s = own.want(201, "POST", "/v1/suspensions", {"ids": choose.sample(ids, 5), "timeout_ms": 20000}).json
+                    own.want(204, "DELETE", f"/v1/suspensions/{s['id']}")
+                elif kind < 3:
+                    own.get(f"/v1/goroutines/{g}/snapshot?vectors=1")
+                else:
+                    s = own.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"timeout_ms": 20000}).json
+                    own.want(200, "POST", f"/v1/goroutines/{g}/resume", {"suspension": s["id"]})
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            list(pool.map(disturb, range(3)))
+        client.want(202, "DELETE", f"/v1/goroutines/{root}")
+        end = client.wait_dead(root)
+        lines = client.get(f"/v1/goroutines/{root}/log")["lines"]
+        assert end["code"] == 0 and not any(line.startswith("WRONG") for line in lines), (end, lines[-20:])
+        assert len(end["result"]["rounds"]) == 10 and all(n >= 2 for n in end["result"]["rounds"].values()), end
+
+
 if __name__ == "__main__":
     main([ten_thousand_are_stopped_listed_and_let_go_together,
           the_loop_answers_others_while_ten_thousand_are_stopped,
@@ -207,4 +240,5 @@ if __name__ == "__main__":
           a_client_that_is_killed_while_it_holds_is_forgotten_when_its_lease_ends,
           a_client_that_goes_before_its_answer_holds_nothing,
           a_thousand_clients_on_one_goroutine_leave_no_hold,
-          holds_to_their_maximum_and_back])
+          holds_to_their_maximum_and_back,
+          everyday_c_goes_right_under_a_storm_of_holds])

@@ -28,7 +28,8 @@ def suspend_look_resume(entry, function):
                    f["function"] == function and "hog" in f["file"] for f in frames if f["function"]), frames
         assert all(f["line"] > 0 for f in frames if f["file"]), frames
         assert not snapshot.get("frames_truncated"), snapshot
-        assert frames[0]["pc"] == seen["pc"], (frames[0], seen)
+        # In a stub of a library function, its caller is shown.
+        assert seen["pc"] in [f["pc"] for f in frames[:2]], (frames, seen)
         standing_still(path)
         after = client.want(200, "POST", f"/v1/goroutines/{g}/resume").json
         assert after["holds"] == 0 and not after["suspended"], after
