@@ -207,12 +207,7 @@ static void show(struct api_call *call)
 
 #define SLOTS_ON_LOOP 1024 /* goroutines that the loop looks through for who waits for the same: some 10 us */
 
-/*
- * Loop: the same without a way through the pool, which costs more than everything else together. Only where nothing is
- * long: its place has a name that is known, few could wait for the same as it, and the form is the usual one. False:
- * it is for the pool.
- */
-static bool show_at_once(struct api_call *call)
+bool api_goroutine_at_once(struct api_call *call, bool why)
 {
     struct gr_info info;
     struct gr_frame frame = {0};
@@ -221,13 +216,14 @@ static bool show_at_once(struct api_call *call)
     int err = gr_info(call->id, &info);
     if (err || call->format != API_FORMAT_JSON ||
         (info.pc && !api_name_known(call->api, info.pc, &frame)) ||
-        (info.wait_reason[0] && gr_wait_slots() > SLOTS_ON_LOOP))
+        (why && info.wait_reason[0] && gr_wait_slots() > SLOTS_ON_LOOP))
         return false;
     if (info.state == GR_DEAD && gr_info_result(info.id, &result))
         result = NULL; /* it is forgotten since */
     api_goroutine_write(out, call->api, &info, &frame, result);
     free(result);
-    api_why_write(out, call->api, &info);
+    if (why)
+        api_why_write(out, call->api, &info);
     api_buf_str(out, "}\n");
     call->reply.status = 200;
     call->reply.content_type = API_TYPE_JSON;
@@ -274,7 +270,7 @@ void api_handle_goroutine(struct api_call *call)
     if (wait_ms && !call->api->draining)
         waiting = calloc(1, sizeof *waiting);
     if (!waiting) {
-        if (show_at_once(call))
+        if (api_goroutine_at_once(call, true))
             api_call_done(call);
         else
             api_call_pool(call, show);

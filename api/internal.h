@@ -245,6 +245,12 @@ json_t *api_goroutine_json(struct api *api, const struct gr_info *info, bool as_
  */
 void api_goroutine_write(struct api_buf *out, struct api *api, const struct gr_info *info,
                          const struct gr_frame *frame, const char *result);
+/*
+ * Loop: answers with the call's goroutine (`why`: with the members of api_why_add) without a way through the pool, which
+ * costs more than everything else together. Only where nothing is long: its place has a name that is known, few could
+ * wait for the same as it, and the form is the usual one. False: it is for the pool.
+ */
+bool api_goroutine_at_once(struct api_call *call, bool why);
 /* Names info->pc: on a pool thread, or, on the loop, only if that takes no time; false otherwise. */
 void api_name(struct api *api, uint64_t pc, struct gr_frame *frame);
 bool api_name_known(struct api *api, uint64_t pc, struct gr_frame *frame);

@@ -314,7 +314,7 @@ void api_handle_resume(struct api_call *call)
                     "name one suspension or ask for all, not both");
     else if (alive(call))
         done = all ? resume_all(call) : id ? resume_one(call, id) : resume_newest(call);
-    if (done)
+    if (done && !api_goroutine_at_once(call, false))
         api_call_pool(call, show);
     else
         api_call_done(call);
