@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """e2e_words.py: promises of the API, word by word, that no other part has a case for."""
+import datetime
+import email.utils
 import json
+import time
 
 from harness import Daemon, Modules, main, until
 
@@ -144,6 +147,15 @@ def an_answer_that_is_given_at_once_is_the_same_as_any_other():
             assert members(client.want(200, "GET", f"/v1/goroutines/{g}").text) == one
 
 
+def every_answer_has_its_date():
+    with Daemon() as daemon:
+        client = daemon.client()
+        for method, target in (("GET", "/healthz"), ("HEAD", "/v1/runtime"), ("GET", "/nowhere"), ("POST", "/v1/goroutines")):
+            early = int(time.time())
+            date = email.utils.parsedate_to_datetime(client.ask(method, target).headers["Date"])
+            assert date.tzinfo == datetime.timezone.utc and early <= date.timestamp() <= time.time(), date
+
+
 def refusals_name_what_to_do_instead():
     with Daemon() as daemon:
         client = daemon.client()
@@ -163,5 +175,6 @@ main([
     pages_of_modules_fit_together_whatever_is_unloaded_between_them,
     every_get_under_v1_is_text_for_people,
     an_answer_that_is_given_at_once_is_the_same_as_any_other,
+    every_answer_has_its_date,
     refusals_name_what_to_do_instead,
 ])
