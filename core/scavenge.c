@@ -116,10 +116,12 @@ static void look_at(void *arg, struct gr_g *g, uint64_t word)
     if (++walk->looks % LOOKS == 0 && walk->count == 0)
         rest_if_due(walk);
     /* relaxed, both: the word was read with acquire, and they are of this wait or the CAS in gri_fold_begin fails. */
-    if (gri_word_state(word) != GR_WAITING || gri_word_holds(word) > 0 ||
+    if (gri_word_state(word) != GR_WAITING ||
         atomic_load_explicit(&g->rested, memory_order_relaxed))
         return;
-    if (atomic_load_explicit(&g->wait_since_ticks, memory_order_relaxed) > walk->old_before ||
+    /* A held one may be let go at any time, which is no run that would wake us. */
+    if (gri_word_holds(word) > 0 ||
+        atomic_load_explicit(&g->wait_since_ticks, memory_order_relaxed) > walk->old_before ||
         !gri_fold_begin(g, word, &walk->range[walk->count])) {
         walk->again = true;
         return;

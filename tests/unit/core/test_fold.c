@@ -382,6 +382,46 @@ static const uint64_t *pattern_in(const struct shot *shot, uint64_t seed)
     return NULL;
 }
 
+/* Held while it waits in by_receive and is not folded yet; when the hold was late, another one. */
+static uint64_t hold_unfolded(struct waiting *w, struct gr_hold *h)
+{
+    uint64_t value = 42, id;
+
+    for (;;) {
+        id = (uint64_t)go_private(wait_over_pattern, w);
+        eventually_waits(id, "chan receive");
+        hold(h, id);
+        if (!info_of(id).folded)
+            return id;
+        release(h);
+        assert_int_equal(gr_chan_try_send(small_chan, &value), 0);
+        eventually_dead(id);
+    }
+}
+
+/* Nothing runs when it is let go, so whoever folds must not have gone to sleep for good. */
+static void one_that_was_held_is_folded_once_it_is_let_go(void **state)
+{
+    struct waiting w = {by_receive, test_seed}, other;
+    struct large large;
+    struct gr_hold h;
+    uint64_t value = 42, id, other_id;
+
+    (void)state;
+    for (unsigned i = 0; i < LARGE_BYTES; i++)
+        large.bytes[i] = (uint8_t)(i * 7);
+    id = hold_unfolded(&w, &h);
+    other_id = start_folded(&other, by_large_receive); /* so all have been looked at since */
+    assert_false(info_of(id).folded);
+    release(&h);
+    eventually_folded(id);
+    assert_int_equal(gr_chan_try_send(large_chan, &large), 0);
+    expect_woken(other_id);
+    atomic_store(&ended, 0);
+    assert_int_equal(gr_chan_try_send(small_chan, &value), 0);
+    expect_woken(id);
+}
+
 static void a_copy_of_a_folded_goroutine_is_as_one_made_before(void **state)
 {
     struct shot before, after;
@@ -390,17 +430,7 @@ static void a_copy_of_a_folded_goroutine_is_as_one_made_before(void **state)
     uint64_t value = 42, id;
 
     (void)state;
-    /* Held while it waits and is not folded yet; when it was late, another one. */
-    for (;;) {
-        id = (uint64_t)go_private(wait_over_pattern, &w);
-        eventually_waits(id, "chan receive");
-        hold(&h, id);
-        if (!info_of(id).folded)
-            break;
-        release(&h);
-        assert_int_equal(gr_chan_try_send(small_chan, &value), 0);
-        eventually_dead(id);
-    }
+    id = hold_unfolded(&w, &h);
     take_shot(&before, &h);
     assert_non_null(pattern_in(&before, w.seed));
     release(&h);
@@ -515,6 +545,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_folded_goroutine_can_be_cancelled),
         cmocka_unit_test(sleepers_are_folded_and_wake_by_themselves),
         cmocka_unit_test(a_copy_of_a_folded_goroutine_is_as_one_made_before),
+        cmocka_unit_test(one_that_was_held_is_folded_once_it_is_let_go),
         cmocka_unit_test(others_may_write_to_a_stack_that_is_not_private),
         cmocka_unit_test(a_pinned_goroutine_is_not_folded),
     };
