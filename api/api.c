@@ -36,6 +36,7 @@ struct api *api_create(const struct api_host *host, const struct api_config *con
     api->host = *host;
     api->config = *config;
     api->alarm_ns = UINT64_MAX;
+    api_routes_measure(api->route_depths);
     api->started_realtime_ns = api_realtime_ns();
     pthread_mutex_init(&api->notes_lock, NULL);
     pthread_mutex_init(&api->names.lock, NULL);
@@ -293,6 +294,7 @@ void api_call_finish(struct api_call *call, bool delivered)
         call->cleanup(call);
     count_served(call);
     json_decref(call->body);
+    api_buf_free(&call->args);
     api_buf_free(&call->reply.headers);
     api_buf_free(&call->reply.body);
 }

@@ -184,6 +184,7 @@ struct api_call {
     char principal[API_PRINCIPAL_BYTES];
     unsigned scopes;
     enum api_format format;
+    struct api_buf args; /* what "args" of the body is as text, with its 0, where body cannot hold it; else empty */
     json_t *body;     /* an object, never NULL in handlers of routes that take one */
     uint64_t id;      /* of the {id} in the path */
     const char *name; /* of the {name} in the path */

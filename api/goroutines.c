@@ -386,8 +386,10 @@ void api_handle_spawn(struct api_call *call)
     json_t *value = json_object_get(call->body, "args");
     if (!read_labels(call, labels))
         return;
-    char *args = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : strdup("null");
-    if (!args)
+    char *args = call->args.size ? strdup(call->args.data)
+                 : value         ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY)
+                                 : strdup("null");
+    if (call->args.failed || !args)
         api_problem_no_memory(call);
     else if (strlen(args) > GR_ARGS_BYTES_MAX)
         api_problem(call, 413, API_CODE_TOO_LARGE, "args is over %d bytes of JSON text",

@@ -75,6 +75,8 @@ extern const struct api_route api_routes[];
 extern const size_t api_route_count;
 #define API_ROUTES_MAX 64
 
+/* How many segments the path of each row has; the root's has none. */
+void api_routes_measure(unsigned char *depths);
 /* The route of the call, with call->id and call->name set; or a problem in the reply and false. */
 bool api_route_find(struct api_call *call);
 
@@ -101,6 +103,7 @@ struct api {
     char instance[33];
     uint64_t started_realtime_ns;
     bool draining; /* loop */
+    unsigned char route_depths[API_ROUTES_MAX]; /* segments of each row's path: most are passed over by it */
     struct api_timers timers;
     uint64_t alarm_ns;
     struct api_suspensions suspensions;
@@ -166,6 +169,11 @@ void api_call_pool(struct api_call *call, void (*work)(struct api_call *call));
 /* ---- Checked input -----------------------------------------------------------------------------
  */
 
+/*
+ * json_args.c: the body with a 0 for each number in its "args", whose text goes to `args`; NULL: it has none, or is no
+ * JSON all the same.
+ */
+json_t *api_args_apart(const char *body, size_t size, size_t flags, struct api_buf *args);
 /* Parses and checks the body against the route; a problem and false if it is wrong. */
 bool api_body_read(struct api_call *call);
 /* Checks names, types and ranges of the query parameters; a problem and false if they are wrong. */

@@ -166,6 +166,14 @@ static bool is_json_type(const char *type)
     return size == strlen(API_TYPE_JSON) && strncasecmp(type, API_TYPE_JSON, size) == 0;
 }
 
+static const struct api_field *find_field(const struct api_field *fields, const char *name)
+{
+    for (; fields && fields->name; fields++)
+        if (strcmp(fields->name, name) == 0)
+            return fields;
+    return NULL;
+}
+
 static bool parse_body(struct api_call *call)
 {
     const struct api_request *request = &call->request;
@@ -182,15 +190,17 @@ static bool parse_body(struct api_call *call)
                     API_JSON_DEPTH_MAX);
         return false;
     }
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
     json_error_t error;
-    call->body = json_loadb(request->body, request->body_bytes,
-                            JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    call->body = json_loadb(request->body, request->body_bytes, flags, &error);
+    bool large = !call->body && json_error_code(&error) == json_error_numeric_overflow;
+    if (large && find_field(call->route->fields, "args"))
+        call->body = api_args_apart(request->body, request->body_bytes, flags, &call->args);
     if (!call->body) {
-        bool large = json_error_code(&error) == json_error_numeric_overflow;
         api_problem(call, 400, API_CODE_BAD_REQUEST,
                     "the body is not %s: %s (line %d, column %d)%s",
                     large ? "usable" : "valid JSON", error.text, error.line, error.column,
-                    large ? "; integers go from -2^63 to 2^63-1, send larger ones as strings" : "");
+                    large ? "; fields take integers from -2^63 to 2^63-1" : "");
         return false;
     }
     if (!json_is_object(call->body)) {
@@ -198,14 +208,6 @@ static bool parse_body(struct api_call *call)
         return false;
     }
     return true;
-}
-
-static const struct api_field *find_field(const struct api_field *fields, const char *name)
-{
-    for (; fields && fields->name; fields++)
-        if (strcmp(fields->name, name) == 0)
-            return fields;
-    return NULL;
 }
 
 static bool check_uint(struct api_call *call, const struct api_field *field, const json_t *value)

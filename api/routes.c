@@ -171,6 +171,17 @@ const struct api_route api_routes[] = {
 const size_t api_route_count = sizeof api_routes / sizeof api_routes[0];
 _Static_assert(sizeof api_routes / sizeof api_routes[0] <= API_ROUTES_MAX, "a counter a route");
 
+void api_routes_measure(unsigned char *depths)
+{
+    for (size_t i = 0; i < api_route_count; i++) {
+        const char *path = api_routes[i].path;
+        size_t slashes = 0;
+        for (const char *c = path; *c; c++)
+            slashes += *c == '/';
+        depths[i] = strcmp(path, "/") == 0 ? 0 : (unsigned char)slashes;
+    }
+}
+
 /* Whether the call's path fits a template; then *id and *name are its segments in braces. */
 static bool fits(const struct api_target *target, const char *path, const char **id,
                  const char **name)
@@ -224,7 +235,8 @@ bool api_route_find(struct api_call *call)
     if (strcmp(method, "HEAD") == 0)
         method = "GET";
     for (size_t i = 0; i < api_route_count && !call->route; i++) {
-        if (!fits(&call->target, api_routes[i].path, &id, &call->name))
+        if (call->api->route_depths[i] != call->target.segment_count ||
+            !fits(&call->target, api_routes[i].path, &id, &call->name))
             continue;
         if (strcmp(api_routes[i].method, method) == 0)
             call->route = &api_routes[i];

@@ -269,6 +269,7 @@ def going_down_with_suspensions_releases_them_and_takes_no_new_work():
         until(lambda: client.ask("GET", "/readyz").status == 503, "it drains")
         counts(path)  # released, although it was held three times
         assert client.get("/v1/suspensions")["items"] == []
+        until(lambda: client.state(nap) == "dead", "it ends")  # nobody is kept waiting by a daemon that goes down
         assert client.wait_dead(nap)["reason"] == "cancelled"
         for method, target, body in (("POST", "/v1/goroutines", {"module": "hog", "entry": "calls"}), ("DELETE", f"/v1/goroutines/{stuck}", None),
                                      ("POST", f"/v1/goroutines/{g}/suspend", {}), ("POST", "/v1/suspensions", {"all": True}),

@@ -62,13 +62,25 @@ def strings_with_a_nul_are_arguments_only():
         assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
 
 
-def numbers_out_of_range_say_what_to_do():
-    with Daemon() as daemon:
+def arguments_are_any_json():
+    """Handed on as they came, blanks aside: also numbers that no C type holds."""
+    with Modules("result", RESULTS) as modules, Daemon(modules=modules.path) as daemon:
         client = daemon.client()
-        for number in ("18446744073709551615", "-9223372036854775809", "1e400"):
-            answer = client.want(400, "POST", "/v1/goroutines", '{"module":"hog","entry":"calls","args":%s}' % number, "bad-request")
-            assert "send larger ones as strings" in answer.json["detail"], answer
-        assert client.get("/v1/goroutines")["items"] == []
+        for args in ("18446744073709551615", "-9223372036854775809", "1e400", "[ 1 , -1E+999,\t{\"a\":\"x \\\" 99999999999999999999\"} ]",
+                     '{"seed":14695981039346656037,"list":[18446744073709551616,0,-0,1.5e3]}'):
+            for body in ('{"module":"result","entry":"echo","args":%s}', '{"args" : %s , "labels":{"args":"9"},"module":"result","entry":"echo"}'):
+                g = client.want(201, "POST", "/v1/goroutines", body % args).json["ids"][0]
+                shown = client.want(200, "GET", f"/v1/goroutines/{g}?wait_ms=25000").text
+                assert json.loads(shown)["exit"]["code"] == 0
+                assert json.loads(shown, parse_int=str, parse_float=str)["exit"]["result"] == json.loads(args, parse_int=str, parse_float=str), shown
+        for wrong in ("18446744073709551615x", "018446744073709551615", "1e", "18446744073709551615.", "[18446744073709551615", "--1e400", "1e400,",
+                      '1e400,"args":1', '1e400,"count":1e400'):
+            client.want(400, "POST", "/v1/goroutines", '{"module":"result","entry":"echo","args":%s}' % wrong, "bad-request")
+        client.want(413, "POST", "/v1/goroutines", '{"module":"result","entry":"echo","args":[1e400,"%s"]}' % ("x" * 65530), "too-large")
+        # Nowhere else, and there it is said what is taken.
+        answer = client.want(400, "POST", "/v1/goroutines", '{"module":"result","entry":"echo","count":18446744073709551616}', "bad-request")
+        assert "-2^63 to 2^63-1" in answer.json["detail"], answer
+        client.want(400, "POST", "/v1/suspensions", '{"ids":[18446744073709551616]}', "bad-request")
 
 
 def pages_of_modules_fit_together_whatever_is_unloaded_between_them():
@@ -171,7 +183,7 @@ def refusals_name_what_to_do_instead():
 main([
     results_come_out_as_they_were_left,
     strings_with_a_nul_are_arguments_only,
-    numbers_out_of_range_say_what_to_do,
+    arguments_are_any_json,
     pages_of_modules_fit_together_whatever_is_unloaded_between_them,
     every_get_under_v1_is_text_for_people,
     an_answer_that_is_given_at_once_is_the_same_as_any_other,
