@@ -299,6 +299,10 @@ static inline bool gri_on_stack_of(const struct gr_g *g, const void *at)
 int gri_wait(struct gri_waiter *w, enum gri_wait reason, const void *object, uint64_t deadline_ns,
              gri_commit_fn *commit, void *arg);
 
+/* gr_sleep_ns and gr_yield of a goroutine whose place is noted already (gri_wrap_enter). */
+int gri_sleep(uint64_t ns);
+void gri_yield(void);
+
 /* Every channel there is, and its size: fn must neither block nor use channels. */
 typedef void gri_object_fn(void *arg, uint64_t address, size_t bytes);
 void gri_chan_each(gri_object_fn *fn, void *arg);

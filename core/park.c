@@ -185,12 +185,37 @@ void gr_yield(void)
     gri_mcall(yield_on_system_stack, NULL);
 }
 
+void gri_yield(void)
+{
+    gri_mcall(yield_on_system_stack, NULL);
+}
+
+/* Of a goroutine that is not cancelled. */
+static int sleep_for(struct gr_g *g, uint64_t ns, uint64_t pc)
+{
+    struct gri_waiter local, *w = GRI_WAIT_RECORD(g, struct gri_waiter, &local);
+    uint64_t now = gr_now_ns();
+    int result;
+
+    if (pc)
+        atomic_store_explicit(&g->pc_hint, pc, memory_order_relaxed);
+    if (ns == 0) {
+        gri_yield();
+        return 0;
+    }
+    *w = (struct gri_waiter){0};
+    result = gri_wait(w, GRI_WAIT_SLEEP, NULL, now + ns < now ? UINT64_MAX : now + ns, NULL, NULL);
+    return result == -ETIMEDOUT ? 0 : result;
+}
+
+int gri_sleep(uint64_t ns)
+{
+    return gr_cancelled() ? -ECANCELED : sleep_for(gri_self(), ns, 0);
+}
+
 int gr_sleep_ns(uint64_t ns)
 {
     struct gr_g *g = gri_self();
-    struct gri_waiter local, *w;
-    uint64_t now = gr_now_ns();
-    int result;
 
     if (!g) {
         struct timespec t = {.tv_sec = (time_t)(ns / 1000000000),
@@ -200,17 +225,7 @@ int gr_sleep_ns(uint64_t ns)
             ;
         return 0;
     }
-    if (gr_cancelled())
-        return -ECANCELED;
-    if (ns == 0) {
-        gr_yield();
-        return 0;
-    }
-    atomic_store_explicit(&g->pc_hint, CALLER, memory_order_relaxed);
-    w = GRI_WAIT_RECORD(g, struct gri_waiter, &local);
-    *w = (struct gri_waiter){0};
-    result = gri_wait(w, GRI_WAIT_SLEEP, NULL, now + ns < now ? UINT64_MAX : now + ns, NULL, NULL);
-    return result == -ETIMEDOUT ? 0 : result;
+    return gr_cancelled() ? -ECANCELED : sleep_for(g, ns, CALLER);
 }
 
 bool gr_cancelled(void)

@@ -44,12 +44,14 @@ long gri_wrap_result(long result)
     return -1;
 }
 
-struct gr_g *gri_wrap_enter(void)
+struct gr_g *gri_wrap_enter_from(uint64_t caller)
 {
     struct gr_g *g = gri_self();
 
     if (!g)
         return NULL;
+    /* relaxed: shown to people. */
+    atomic_store_explicit(&g->pc_hint, caller, memory_order_relaxed);
     gri_errno_to_libc();
     return g->nopreempt ? NULL : g;
 }

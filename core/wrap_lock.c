@@ -143,7 +143,7 @@ static int wrap_pthread_spin_lock(pthread_spinlock_t *lock)
         if (g->nopreempt)
             arch_pause();
         else
-            gr_yield();
+            gri_yield();
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * wrap_time.c: the sleep family, all of it on gr_sleep_ns: the goroutine parks, the thread does
+ * wrap_time.c: the sleep family, all of it on gri_sleep: the goroutine parks, the thread does
  * not.
  *
  * A sleep ends early for one reason only, cancellation. Then it fails with ECANCELED and says what
@@ -30,7 +30,7 @@ static uint64_t timespec_ns(const struct timespec *time)
 static int sleep_ns(uint64_t ns, uint64_t *left_ns)
 {
     uint64_t start = gr_now_ns();
-    int result = gr_sleep_ns(ns);
+    int result = gri_sleep(ns);
     uint64_t slept = gr_now_ns() - start;
 
     *left_ns = result == 0 || slept >= ns ? 0 : ns - slept;
@@ -78,7 +78,7 @@ static int sleep_until(clockid_t clock, const struct timespec *time)
 
         if (result < 0 || deadline <= now)
             return -result;
-        result = gr_sleep_ns(deadline - now);
+        result = gri_sleep(deadline - now);
         if (result < 0)
             return -result;
     }
@@ -125,7 +125,7 @@ static int wrap_usleep(useconds_t us)
 {
     struct gr_g *g = gri_wrap_enter();
 
-    return g ? (int)gri_wrap_result(gr_sleep_ns((uint64_t)us * 1000u)) : usleep(us);
+    return g ? (int)gri_wrap_result(gri_sleep((uint64_t)us * 1000u)) : usleep(us);
 }
 
 /* C11's: 0, -1 if interrupted, another negative value for errors. */
@@ -147,13 +147,19 @@ static int wrap_thrd_sleep(const struct timespec *time, struct timespec *rest)
 
 static int wrap_sched_yield(void)
 {
-    gr_yield();
+    if (gri_wrap_enter())
+        gri_yield();
+    else
+        gr_yield();
     return 0;
 }
 
 static void wrap_thrd_yield(void)
 {
-    gr_yield();
+    if (gri_wrap_enter())
+        gri_yield();
+    else
+        gr_yield();
 }
 
 const struct gri_wrap gri_wraps_time[] = {

@@ -8,8 +8,10 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <grasp/inspect.h>
@@ -446,17 +448,27 @@ static void time_on_a_processor_is_counted_once(void **state)
 }
 
 static atomic_uint sleeper_may_end;
+static int never_ready[2];
 
-__attribute__((noinline)) static void sleep_here(void)
+/* By our own call, by libc's, and in a wait for a descriptor. */
+__attribute__((noinline)) static void sleep_here(unsigned way)
 {
-    while (!atomic_load(&sleeper_may_end))
-        gr_sleep_ns(20000000);
+    const struct timespec time = {.tv_nsec = 20000000};
+    struct pollfd fd = {.fd = never_ready[0], .events = POLLIN};
+
+    while (!atomic_load(&sleeper_may_end)) {
+        if (way == 0)
+            gr_sleep_ns(20000000);
+        else if (way == 1)
+            nanosleep(&time, NULL);
+        else
+            poll(&fd, 1, 20);
+    }
 }
 
 static void sleeper(void *arg)
 {
-    (void)arg;
-    sleep_here();
+    sleep_here((unsigned)(uintptr_t)arg);
 }
 
 static bool is_shown_in_its_function(void *id)
@@ -471,12 +483,19 @@ static bool is_shown_in_its_function(void *id)
 
 static void a_sleeper_is_shown_where_it_sleeps(void **state)
 {
-    uint64_t id = go(sleeper, NULL);
+    uint64_t id[3];
 
     (void)state;
-    eventually(is_shown_in_its_function, &id, "the function that sleeps is shown");
+    assert_int_equal(pipe(never_ready), 0);
+    for (uintptr_t i = 0; i < 3; i++)
+        id[i] = go(sleeper, (void *)i);
+    for (unsigned i = 0; i < 3; i++)
+        eventually(is_shown_in_its_function, &id[i], "the function that sleeps is shown");
     atomic_store(&sleeper_may_end, 1);
-    eventually_dead(id);
+    for (unsigned i = 0; i < 3; i++)
+        eventually_dead(id[i]);
+    close(never_ready[0]);
+    close(never_ready[1]);
     expect_no_faults();
 }
 
