@@ -111,7 +111,8 @@ static bool gave_way(const struct gr_m *m)
  */
 static void end_slice(struct gr_m *m, uint64_t asked_for_ns)
 {
-    struct gr_g *g = atomic_load_explicit(&m->curg, memory_order_relaxed);
+    /* acquire; pairs with resume's store: a slot that was made just now is filled. */
+    struct gr_g *g = atomic_load_explicit(&m->curg, memory_order_acquire);
     bool again;
 
     if (!g)

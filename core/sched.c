@@ -131,7 +131,8 @@ static void resume(struct gr_m *m, struct gr_g *g)
     atomic_store_explicit(&g->last_m, (int32_t)m->index, memory_order_relaxed);
     atomic_store_explicit(&g->last_p, (int32_t)m->p->index, memory_order_relaxed);
     atomic_store_explicit(&g->run_since_ticks, m->ticks, memory_order_relaxed);
-    atomic_store_explicit(&m->curg, g, memory_order_relaxed);
+    /* release; pairs with the monitor's acquire in end_slice: the slot was filled before it gets at its counters. */
+    atomic_store_explicit(&m->curg, g, memory_order_release);
     gri_trace(GR_TRACE_RUN, g, 0, 0);
     GRI_ASAN_LEAVE(&m->asan_fake_stack, g->stack.lo, (size_t)(g->stack.hi - g->stack.lo));
     GRI_TSAN_SWITCH(g->tsan_fiber);
