@@ -24,12 +24,11 @@ static int which(const char *args)
 }
 GR_ENTRY("which", which, "returns the build");
 
-static volatile unsigned long sink;
-
 /* A loop without calls of `turns`, again and again with a yield between, until it is cancelled. */
 static int spin(const char *args)
 {
     unsigned long turns = strtoul(args, NULL, 10);
+    volatile unsigned long sink = 0;
 
     do {
         for (unsigned long i = 0; i < turns; i++)
@@ -44,6 +43,7 @@ GR_ENTRY("spin", spin, "spins until it is cancelled");
 static int work(const char *args)
 {
     unsigned long rounds = strtoul(args, NULL, 10);
+    volatile unsigned long sink = 0;
 
     for (unsigned long i = 0; i < rounds; i++) {
         for (unsigned long k = 0; k < 2000; k++)
@@ -56,9 +56,11 @@ static int work(const char *args)
 GR_ENTRY("work", work, "works for a while");
 
 #ifdef LEAVES_A_HANDLER
+static volatile sig_atomic_t last_signal;
+
 static void handler(int number)
 {
-    sink += (unsigned long)number;
+    last_signal = number;
 }
 
 static int handle(const char *args)
