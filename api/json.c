@@ -185,6 +185,10 @@ static bool parse_body(struct api_call *call)
                     type ? type : "no type at all");
         return false;
     }
+    if (memchr(request->body, 0, request->body_bytes)) { /* jansson passes over one behind a number */
+        api_problem(call, 400, API_CODE_BAD_REQUEST, "the body has a NUL byte, which JSON has nowhere");
+        return false;
+    }
     if (too_deep(request->body, request->body_bytes)) {
         api_problem(call, 400, API_CODE_BAD_REQUEST, "the JSON body is nested deeper than %d",
                     API_JSON_DEPTH_MAX);

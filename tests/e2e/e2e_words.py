@@ -62,6 +62,15 @@ def strings_with_a_nul_are_arguments_only():
         assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
 
 
+def a_nul_byte_is_no_json():
+    with Daemon() as daemon:
+        client = daemon.client()
+        g = client.spawn("deadlock", "channel")
+        for body in (b'{"lease_ms":1000\0}', b'{"lease_ms":1000}\0', b'\0{}', b'{"owner":"a\0"}', b'{\0}'):
+            client.want(400, "POST", f"/v1/goroutines/{g}/suspend", body, "bad-request")
+        assert client.get(f"/v1/goroutines/{g}")["holds"] == 0
+
+
 def arguments_are_any_json():
     """Handed on as they came, blanks aside: also numbers that no C type holds."""
     with Modules("result", RESULTS) as modules, Daemon(modules=modules.path) as daemon:
@@ -183,6 +192,7 @@ def refusals_name_what_to_do_instead():
 main([
     results_come_out_as_they_were_left,
     strings_with_a_nul_are_arguments_only,
+    a_nul_byte_is_no_json,
     arguments_are_any_json,
     pages_of_modules_fit_together_whatever_is_unloaded_between_them,
     every_get_under_v1_is_text_for_people,
