@@ -1,13 +1,14 @@
 #!/bin/bash
 # test.sh: builds Grasp in every form and runs all tests.
 #
-# usage: ./test.sh [--quick] [--suite NAME]... [--stress N] [--arch arm64 | --with-arm64] [--no-sanitizers] [--no-fuzz] [--no-install]
+# usage: ./test.sh [--quick] [--suite NAME]... [--stress N] [--arch arm64 | --with-arm64] [--some-sanitizers | --no-sanitizers] [--no-fuzz] [--no-install]
 #
 #   --quick          the release build only, without the tests labelled stress or model
 #   --suite NAME     only tests whose label or name is NAME (may be given again): unit, model, layers, e2e, stress, ...
 #   --stress N       stress tests do N times as much (GRASP_STRESS)
 #   --arch arm64     instead of all that: the arm64 build and its tests, under qemu-user (nothing special on an arm64 machine)
 #   --with-arm64     besides: the arm64 build, and of its tests what rests on arch/, with fewer stops
+#   --some-sanitizers  of the sanitizers UBSan and ASan, with the unit tests
 #   --no-sanitizers  the release build and the fuzz targets only
 #   --no-fuzz        no fuzz targets, each of which runs for a minute
 #   --no-install     look for no packages
@@ -17,7 +18,7 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 2
 
 usage() {
-    sed -n '4,13p' test.sh | sed 's/^# \{0,1\}//' >&2
+    sed -n '4,14p' test.sh | sed 's/^# \{0,1\}//' >&2
     exit 2
 }
 
@@ -27,6 +28,7 @@ while [ $# -gt 0 ]; do
     --quick) quick=1 sanitizers= fuzz= ;;
     --no-fuzz) fuzz= ;;
     --no-sanitizers) sanitizers= ;;
+    --some-sanitizers) sanitizers=some ;;
     --with-arm64) arm64=some ;;
     --arch)
         [ $# -ge 2 ] || usage
@@ -171,11 +173,16 @@ if [ -n "$native" ] && [ -n "$sanitizers" ]; then
     # A sanitizer has nothing to gain from what does not run our code (models, layers, packages, the page in a
     # browser), from measurements, and from the canaries, whose subject is assembly that no sanitizer sees. Stress
     # finds memory errors and races, not the arithmetic that UBSan looks for. ASan runs all else, leaks included.
-    build asan && run_suites asan -LE '^(model|layers|bench|package|dashboard)$' -E '^canaries'
-    build ubsan && run_suites ubsan -LE '^(model|layers|bench|package|dashboard|stress)$'
-    # TSan defers signals to the next call that it intercepts, so loops without calls are not stopped there: what
-    # runs in synchronous mode, or without goroutines, is labelled tsan. Modules and programs are instrumented too.
-    build tsan && run_suites tsan -L '^tsan$'
+    if [ "$sanitizers" = some ]; then
+        build asan && run_suites asan -L '^unit$'
+        build ubsan && run_suites ubsan -L '^unit$'
+    else
+        build asan && run_suites asan -LE '^(model|layers|bench|package|dashboard)$' -E '^canaries'
+        build ubsan && run_suites ubsan -LE '^(model|layers|bench|package|dashboard|stress)$'
+        # TSan keeps signals back until the next call that it intercepts, so nothing is stopped by them there: what runs
+        # in synchronous mode, or without goroutines, is labelled tsan. Modules and programs are instrumented too.
+        build tsan && run_suites tsan -L '^tsan$'
+    fi
 fi
 # By clang, with libFuzzer: a build of its own.
 if [ -n "$native" ] && [ -n "$fuzz" ] && { [ ${#suites[@]} = 0 ] || [[ " ${suites[*]} " == *" fuzz "* ]]; }; then
