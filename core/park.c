@@ -190,8 +190,8 @@ void gri_yield(void)
     gri_mcall(yield_on_system_stack, NULL);
 }
 
-/* Of a goroutine that is not cancelled. */
-static int sleep_for(struct gr_g *g, uint64_t ns, uint64_t pc)
+/* Of a goroutine that is not cancelled. Inline, so that stacks show the function that was called. */
+static inline __attribute__((always_inline)) int sleep_for(struct gr_g *g, uint64_t ns, uint64_t pc)
 {
     struct gri_waiter local, *w = GRI_WAIT_RECORD(g, struct gri_waiter, &local);
     uint64_t now = gr_now_ns();

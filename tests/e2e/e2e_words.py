@@ -121,7 +121,8 @@ def every_get_under_v1_is_text_for_people():
             answer = client.want(200, "GET", f"/v1/{target}?format=text")
             assert answer.headers["Content-Type"] == "text/plain; charset=utf-8", (target, answer.headers)
             assert not answer.text.startswith("{"), (target, answer)
-        assert "gr_sleep_ns()" in client.want(200, "GET", f"/v1/goroutines/{g}/core?format=text").text
+        text = client.want(200, "GET", f"/v1/goroutines/{g}/core?format=text").text
+        assert "gr_sleep_ns()" in text, text
         # Without being asked for another one by name a core is a core.
         for accept in (None, "*/*", "application/json"):
             answer = client.ask("GET", f"/v1/goroutines/{g}/core", headers={"Accept": accept} if accept else None)
