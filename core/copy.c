@@ -61,6 +61,7 @@ static void copy_registers(const struct gr_g *g, enum gr_state state, struct gr_
     copy->reg_present = regs.present;
     copy->pc = regs.pc;
     copy->sp = regs.sp;
+    copy->in_call = state == GR_SYSCALL || g->stop_kind == GRI_STOP_CALL;
     copy->vector_bytes = 0;
     if (state != GR_SYSCALL && g->stop_kind != GRI_STOP_CALL &&
         copy->vector_capacity >= arch_vectors_bytes()) {

@@ -10,7 +10,7 @@
  * leaves and for assembly, so the walk ends at the first frame without unwind data and says
  * `truncated`. Whole stacks end at the goroutine's entry, whose return address is marked undefined.
  *
- * The interrupted instruction, and the one above a signal frame, is exact; every other pc is a
+ * The interrupted instruction, and the one above a signal frame, is exact; every other pc, the first of a goroutine that blocks too, is a
  * return address, whose call is the instruction before it: after a call that never returns the next
  * one belongs to somebody else.
  *
@@ -268,7 +268,7 @@ static const struct gri_named *walk_take(struct walk *walk, uint64_t pc, bool ex
 static bool walk_by_rules(struct walk *walk, const struct gr_copy *copy)
 {
     struct gri_walker walker = {
-        .present = copy->reg_present, .pc = arch_strip(copy->pc), .exact = true};
+        .present = copy->reg_present, .pc = arch_strip(copy->pc), .exact = !copy->in_call};
     for (unsigned i = 0; i < arch_dwarf_regs && i < GR_COPY_REGS; i++)
         walker.reg[i] = arch_strip(copy->reg[i]);
     for (;;) {
@@ -291,8 +291,10 @@ static int take_frame(Dwfl_Frame *state, void *arg)
     bool exact, first = walk->count == 0;
     if (!dwfl_frame_pc(state, &pc, &exact))
         return DWARF_CB_ABORT;
-    if (first)
+    if (first) {
         pc = inspect.current->pc;
+        exact = !inspect.current->in_call;
+    }
     const struct gri_named *named = walk_take(walk, arch_strip(pc), exact);
     /* Without unwind data libdw would guess. */
     if (!named || named->rules->caller != GRI_CALLER_FOUND || (named->rules->in_check && !first))

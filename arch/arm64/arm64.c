@@ -48,6 +48,7 @@ HIDDEN uint32_t arch_vector_length, arch_has_sme;
 HIDDEN __thread struct arch_tls arch_tls_block __attribute__((tls_model("initial-exec")));
 
 HIDDEN void arch_goroutine_start(void);
+#define NOP_BYTES 4 /* its first instruction, which is not executed */
 extern HIDDEN char arch_stubs[], arch_pin_stubs[];
 
 /* HWCAP bits of the kernel's interface, which older headers lack. */
@@ -112,7 +113,7 @@ void *arch_stack_init(void *hi, void (*entry)(void *), void *arg)
     struct switch_frame *frame = (struct switch_frame *)((uintptr_t)hi & ~(uintptr_t)15) - 1;
 
     *frame = (struct switch_frame){
-        .pc = (uint64_t)arch_goroutine_start,
+        .pc = (uint64_t)arch_goroutine_start + NOP_BYTES,
         .x19 = {(uint64_t)entry, (uint64_t)arg},
     };
     return frame;

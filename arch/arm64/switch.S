@@ -87,7 +87,7 @@ arch_switch:
 
 /*
  * Where a new goroutine starts: x19 = function, x20 = its argument, both put there by arch_stack_init.
- * The return address is undefined: every unwinder stops here. The nop keeps pc - 1 inside.
+ * The return address is undefined: every unwinder stops here. It begins behind the nop, which keeps pc - 1 inside.
  */
         .globl  arch_goroutine_start
         .hidden arch_goroutine_start
@@ -95,8 +95,8 @@ arch_switch:
         .p2align 4
         .cfi_startproc
         .cfi_undefined x30
-        nop
 arch_goroutine_start:
+        nop
         mov     x29, xzr
         mov     x30, xzr
         mov     x0, x20

@@ -80,15 +80,15 @@ arch_switch:
 
 /*
  * Where a new goroutine starts: r12 = function, r13 = its argument, both put there by arch_stack_init.
- * The return address is undefined: every unwinder stops here. The nop keeps pc - 1 inside.
+ * The return address is undefined: every unwinder stops here. It begins behind the nop, which keeps pc - 1 inside.
  */
         .globl  arch_goroutine_start
         .type   arch_goroutine_start, @function
         .p2align 4
         .cfi_startproc
         .cfi_undefined %rip
-        nop
 arch_goroutine_start:
+        nop
         xorl    %ebp, %ebp
         movq    %r13, %rdi
         callq   *%r12

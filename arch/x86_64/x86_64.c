@@ -44,6 +44,7 @@ HIDDEN __thread struct arch_tls arch_tls_block __attribute__((tls_model("initial
 
 void arch_async_preempt(void);
 void arch_goroutine_start(void);
+#define NOP_BYTES 1 /* its first instruction, which is not executed */
 void arch_syscall_begin(void);
 void arch_syscall_end(void);
 void arch_syscall_cancelled(void);
@@ -138,7 +139,7 @@ void *arch_stack_init(void *hi, void (*entry)(void *), void *arg)
         .fpu_control = 0x037f,
         .r12 = (uint64_t)entry,
         .r13 = (uint64_t)arg,
-        .pc = (uint64_t)arch_goroutine_start,
+        .pc = (uint64_t)arch_goroutine_start + NOP_BYTES,
     };
     return frame;
 }

@@ -123,6 +123,8 @@ def every_get_under_v1_is_text_for_people():
             assert not answer.text.startswith("{"), (target, answer)
         text = client.want(200, "GET", f"/v1/goroutines/{g}/core?format=text").text
         assert "gr_sleep_ns()" in text, text
+        # It stands in a call: the line of that, not the one behind, which may be of an inlined function.
+        assert "gri_waiting" not in text, text
         # Without being asked for another one by name a core is a core.
         for accept in (None, "*/*", "application/json"):
             answer = client.ask("GET", f"/v1/goroutines/{g}/core", headers={"Accept": accept} if accept else None)

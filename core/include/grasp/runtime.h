@@ -254,6 +254,7 @@ struct gr_copy {
     uint64_t reg[GR_COPY_REGS]; /* by arch index; see gr_register_name */
     uint64_t reg_present;       /* bit i: reg[i] was saved */
     uint64_t pc, sp;
+    bool in_call;                /* pc is where a call will return to; else the next instruction */
     uint64_t stack_lo, stack_hi; /* of the whole stack */
     uint64_t copied_lo;          /* lowest address copied; the copy runs up to it plus copied_bytes */
     size_t copied_bytes;
