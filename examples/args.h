@@ -165,18 +165,23 @@ static inline bool args_string(const char *args, const char *key, char *buf, siz
     return args_copy(args_find(args, key), buf, bytes);
 }
 
-/* Member `key` as a whole number; `otherwise` if it is absent or not one. */
+/* What a number is that cannot be used: whoever limits it refuses it, too. */
+#define ARGS_NO_NUMBER UINT64_MAX
+
+/* Member `key` as a whole number; `otherwise` if it is absent, ARGS_NO_NUMBER if it is not one or too large. */
 static inline uint64_t args_u64(const char *args, const char *key, uint64_t otherwise)
 {
     const char *p = args_find(args, key);
-    if (!p || *p < '0' || *p > '9')
+    if (!p)
         return otherwise;
+    if (*p < '0' || *p > '9')
+        return ARGS_NO_NUMBER;
     uint64_t value = 0;
     for (; *p >= '0' && *p <= '9'; p++)
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
-            return otherwise;
-    return *p == '.' || *p == 'e' || *p == 'E' ? otherwise : value;
+            return ARGS_NO_NUMBER;
+    return *p == '.' || *p == 'e' || *p == 'E' ? ARGS_NO_NUMBER : value;
 }
 
 #endif

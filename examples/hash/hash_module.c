@@ -166,6 +166,10 @@ static int xxh3(const char *args)
     struct options options = {wanted_way(args), args_u64(args, "rounds", 1)};
     if (!options.way)
         return -EINVAL;
+    if (options.rounds == ARGS_NO_NUMBER) {
+        gr_log("hash: \"rounds\" must be a whole number");
+        return -EINVAL;
+    }
     struct files files = {0};
     int result = wanted_files(args, &files);
     struct json *json = result == 0 ? calloc(1, sizeof(*json)) : NULL;

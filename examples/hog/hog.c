@@ -14,7 +14,7 @@
  * 0} never asks: such a goroutine ends with its process, and only an asynchronous stop gets hold of
  * it.
  *
- *   {"counter": PATH, "seconds": N, "stretch": ROUNDS}     all optional
+ *   {"counter": PATH, "seconds": N, "stretch": ROUNDS}     all optional; "seconds" at most 10^9
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +34,7 @@
 #define STRETCH_DEFAULT 200000000
 #define CALLS_STRETCH   1000000
 #define PATH_BYTES      4096
+#define SECONDS_MAX     1000000000
 
 struct hog {
     volatile uint64_t *counter;
@@ -77,6 +78,10 @@ static int begin(struct hog *hog, const char *args)
     hog->counter = &hog->own_counter;
     hog->stretch = args_u64(args, "stretch", STRETCH_DEFAULT);
     uint64_t seconds = args_u64(args, "seconds", 0);
+    if (hog->stretch == ARGS_NO_NUMBER || seconds > SECONDS_MAX) {
+        gr_log("hog: \"stretch\" must be a whole number and \"seconds\" 0 to %d", SECONDS_MAX);
+        return -EINVAL;
+    }
     if (seconds)
         hog->end = now_seconds() + (time_t)seconds;
     if (args_find(args, "counter")) {
