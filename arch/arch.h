@@ -66,6 +66,9 @@ uint64_t *arch_guard_slot(void);
 /* A hint to the core that this is a wait loop. Waits are bounded by the clock, never by a count of these. */
 void arch_pause(void);
 
+/* An instruction that does nothing. */
+#define ARCH_NOP() __asm__ volatile("nop")
+
 /* A counter of constant rate, cheap to read, the same on all cores. */
 uint64_t arch_ticks(void);
 

@@ -60,6 +60,8 @@ void gri_park(enum gri_wait reason, const void *object, gri_commit_fn *commit, v
     struct park park = {reason, object, commit, arg};
 
     gri_mcall(park_on_system_stack, &park);
+    /* Where one that waits stands: in here also for debuggers, which take the innermost pc for an instruction. */
+    ARCH_NOP();
 }
 
 bool gri_commit_unlock(struct gr_g *g, void *lock)

@@ -116,6 +116,16 @@ arch_capture:
         .cfi_endproc
         .size   arch_capture, . - arch_capture
 
+/* The six words at r11, to where the kernel wants them. */
+        .macro  LOAD_SYSCALL_ARGS
+        movq    0(%r11), %rdi
+        movq    8(%r11), %rsi
+        movq    16(%r11), %rdx
+        movq    24(%r11), %r10
+        movq    32(%r11), %r8
+        movq    40(%r11), %r9
+        .endm
+
 /* long arch_syscall(long nr /rdi/, const long args[6] /rsi/) */
         .globl  arch_syscall
         .type   arch_syscall, @function
@@ -124,12 +134,7 @@ arch_syscall:
         .cfi_startproc
         movq    %rdi, %rax
         movq    %rsi, %r11
-        movq    0(%r11), %rdi
-        movq    8(%r11), %rsi
-        movq    16(%r11), %rdx
-        movq    24(%r11), %r10
-        movq    32(%r11), %r8
-        movq    40(%r11), %r9
+        LOAD_SYSCALL_ARGS
         syscall
         ret
         .cfi_endproc
@@ -151,12 +156,7 @@ arch_cancellable_syscall:
         movq    %rsi, %rax
         movq    %rdi, %rcx
         movq    %rdx, %r11
-        movq    0(%r11), %rdi
-        movq    8(%r11), %rsi
-        movq    16(%r11), %rdx
-        movq    24(%r11), %r10
-        movq    32(%r11), %r8
-        movq    40(%r11), %r9
+        LOAD_SYSCALL_ARGS
 arch_syscall_begin:
         cmpl    $0, (%rcx)
         jne     arch_syscall_cancelled
