@@ -24,36 +24,15 @@ json_t *api_labels_json(const struct gr_info *info)
 /* ---- Members: `head` is what comes before the value, comma and name
  * ------------------------------- */
 
-#define PUT(out, literal) api_buf_add(out, literal, sizeof(literal) - 1)
-
-static void put_number(struct api_buf *out, const char *head, uint64_t value)
-{
-    api_buf_str(out, head);
-    api_buf_uint(out, value > INT64_MAX ? INT64_MAX : value);
-}
-
-/* Null where there is none: a goroutine that the program itself started has no entry. */
-static void put_text(struct api_buf *out, const char *head, const char *text)
-{
-    api_buf_str(out, head);
-    api_put_text(out, text && text[0] ? text : NULL);
-}
-
-static void put_bool(struct api_buf *out, const char *head, bool value)
-{
-    api_buf_str(out, head);
-    api_buf_str(out, value ? "true" : "false");
-}
-
 /* -1: none. */
 static void put_index(struct api_buf *out, const char *head, int index)
 {
     if (index >= 0) {
-        put_number(out, head, (uint64_t)index);
+        api_member_uint(out, head, (uint64_t)index);
         return;
     }
     api_buf_str(out, head);
-    PUT(out, "null");
+    API_PUT(out, "null");
 }
 
 static void put_time(struct api_buf *out, const char *head, uint64_t realtime_ns)
@@ -67,36 +46,36 @@ static void put_suspensions(struct api_buf *out, struct api *api, const struct g
     uint64_t ids[SUSPENSION_IDS_MAX];
     size_t count =
         info->state == GR_DEAD ? 0 : api_suspension_ids(api, info->id, ids, SUSPENSION_IDS_MAX);
-    PUT(out, ",\"suspensions\":[");
+    API_PUT(out, ",\"suspensions\":[");
     for (size_t i = 0; i < count; i++)
-        put_number(out, i ? "," : "", ids[i]);
-    PUT(out, "]");
+        api_member_uint(out, i ? "," : "", ids[i]);
+    API_PUT(out, "]");
 }
 
 static void put_labels(struct api_buf *out, const struct gr_info *info)
 {
-    PUT(out, ",\"labels\":{");
+    API_PUT(out, ",\"labels\":{");
     for (size_t i = 0; i < info->label_count; i++) {
         if (i)
-            PUT(out, ",");
+            API_PUT(out, ",");
         api_put_text(out, info->label[i].key);
-        PUT(out, ":");
+        API_PUT(out, ":");
         api_put_text(out, info->label[i].value);
     }
-    PUT(out, "}");
+    API_PUT(out, "}");
 }
 
 static void put_place(struct api_buf *out, const struct gr_info *info, const struct gr_frame *frame)
 {
     put_index(out, ",\"m\":", info->m);
     put_index(out, ",\"p\":", info->p);
-    PUT(out, ",\"pc\":");
+    API_PUT(out, ",\"pc\":");
     if (info->pc)
         api_put_hex(out, info->pc);
     else
-        PUT(out, "null");
-    put_text(out, ",\"function\":", frame->function);
-    put_text(out, ",\"file\":", frame->file);
+        API_PUT(out, "null");
+    api_member_text(out, ",\"function\":", frame->function);
+    api_member_text(out, ",\"file\":", frame->file);
     put_index(out, ",\"line\":", frame->line ? frame->line : -1);
 }
 
@@ -107,38 +86,38 @@ static void put_exit(struct api_buf *out, const struct gr_info *info, const char
                    info->exit_reason == GR_EXIT_CANCELLED ? "cancelled" : "returned",
                    info->exit_code);
     api_put_raw(out, result ? result : "null");
-    PUT(out, "}");
+    API_PUT(out, "}");
 }
 
 void api_goroutine_write(struct api_buf *out, struct api *api, const struct gr_info *info,
                          const struct gr_frame *frame, const char *result)
 {
-    put_number(out, "{\"id\":", info->id);
-    put_text(out, ",\"state\":", gr_state_name(info->state));
-    put_bool(out, ",\"suspended\":", info->suspended);
-    put_number(out, ",\"holds\":", info->holds);
+    api_member_uint(out, "{\"id\":", info->id);
+    api_member_text(out, ",\"state\":", gr_state_name(info->state));
+    api_member_bool(out, ",\"suspended\":", info->suspended);
+    api_member_uint(out, ",\"holds\":", info->holds);
     put_suspensions(out, api, info);
-    put_bool(out, ",\"folded\":", info->folded);
-    put_text(out, ",\"module\":", info->module);
-    put_text(out, ",\"entry\":", info->entry);
-    put_text(out, ",\"name\":", info->name);
-    put_number(out, ",\"root\":", info->root);
+    api_member_bool(out, ",\"folded\":", info->folded);
+    api_member_text(out, ",\"module\":", info->module);
+    api_member_text(out, ",\"entry\":", info->entry);
+    api_member_text(out, ",\"name\":", info->name);
+    api_member_uint(out, ",\"root\":", info->root);
     if (info->parent)
-        put_number(out, ",\"parent\":", info->parent);
+        api_member_uint(out, ",\"parent\":", info->parent);
     else
-        PUT(out, ",\"parent\":null");
+        API_PUT(out, ",\"parent\":null");
     put_labels(out, info);
     put_time(out, ",\"created_at\":", info->created_realtime_ns);
-    put_text(out, ",\"wait_reason\":", info->wait_reason);
-    put_number(out, ",\"wait_ns\":", info->wait_ns);
-    put_number(out, ",\"cpu_ns\":", info->cpu_ns);
+    api_member_text(out, ",\"wait_reason\":", info->wait_reason);
+    api_member_uint(out, ",\"wait_ns\":", info->wait_ns);
+    api_member_uint(out, ",\"cpu_ns\":", info->cpu_ns);
     put_place(out, info, frame);
-    put_bool(out, ",\"cancelled\":", info->cancelled);
-    put_bool(out, ",\"wired\":", info->wired);
-    put_bool(out, ",\"pinned\":", info->pinned);
-    put_number(out, ",\"preempts\":{\"sync\":", info->preempts_sync);
-    put_number(out, ",\"async\":", info->preempts_async);
-    PUT(out, "}");
+    api_member_bool(out, ",\"cancelled\":", info->cancelled);
+    api_member_bool(out, ",\"wired\":", info->wired);
+    api_member_bool(out, ",\"pinned\":", info->pinned);
+    api_member_uint(out, ",\"preempts\":{\"sync\":", info->preempts_sync);
+    api_member_uint(out, ",\"async\":", info->preempts_async);
+    API_PUT(out, "}");
     if (info->state == GR_DEAD)
         put_exit(out, info, result);
 }
@@ -164,7 +143,7 @@ json_t *api_goroutine_json(struct api *api, const struct gr_info *info, bool as_
     if (info->state == GR_DEAD && gr_info_result(info->id, &result))
         result = NULL;
     api_goroutine_write(&text, api, info, &frame, as_text ? result : NULL);
-    PUT(&text, "}");
+    API_PUT(&text, "}");
     if (as_text) {
         api_buf_add(&text, "", 1);
         value = text.failed ? NULL : api_json_raw(text.data);

@@ -241,6 +241,11 @@ void api_put_raw(struct api_buf *out, const char *text); /* without the blanks b
 void api_put_text(struct api_buf *out, const char *text);
 void api_put_hex(struct api_buf *out, uint64_t value); /* "0x…" */
 void api_put_time(struct api_buf *out, uint64_t realtime_ns);
+#define API_PUT(out, literal) api_buf_add(out, literal, sizeof(literal) - 1)
+/* A member: `head` is what comes before the value, comma and name. Numbers end at INT64_MAX; an empty text is null. */
+void api_member_uint(struct api_buf *out, const char *head, uint64_t value);
+void api_member_text(struct api_buf *out, const char *head, const char *text);
+void api_member_bool(struct api_buf *out, const char *head, bool value);
 void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns);
 uint64_t api_realtime_ns(void);
 

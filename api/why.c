@@ -19,8 +19,6 @@
 /* ---- JSON
  * ---------------------------------------------------------------------------------------- */
 
-#define PUT(out, literal) api_buf_add(out, literal, sizeof(literal) - 1)
-
 /* `head` is what comes before the value: comma and name. */
 static void put_id(struct api_buf *out, const char *head, uint64_t id)
 {
@@ -28,25 +26,7 @@ static void put_id(struct api_buf *out, const char *head, uint64_t id)
     if (id)
         api_buf_uint(out, id);
     else
-        PUT(out, "null");
-}
-
-static void put_number(struct api_buf *out, const char *head, uint64_t value)
-{
-    api_buf_str(out, head);
-    api_buf_uint(out, value);
-}
-
-static void put_text(struct api_buf *out, const char *head, const char *text)
-{
-    api_buf_str(out, head);
-    api_put_text(out, text);
-}
-
-static void put_bool(struct api_buf *out, const char *head, bool value)
-{
-    api_buf_str(out, head);
-    api_buf_str(out, value ? "true" : "false");
+        API_PUT(out, "null");
 }
 
 /* Who holds a lock, and what that one does. */
@@ -55,12 +35,12 @@ static void put_owner(struct api_buf *out, const struct gr_wait_object *object)
     struct gr_info owner;
     put_id(out, ",\"owner\":", object->owner);
     if (object->owner_thread > 0)
-        put_number(out, ",\"owner_thread\":", (uint64_t)object->owner_thread);
+        api_member_uint(out, ",\"owner_thread\":", (uint64_t)object->owner_thread);
     if (!object->owner || gr_info(object->owner, &owner))
         return;
-    put_text(out, ",\"owner_state\":", gr_state_name(owner.state));
-    put_bool(out, ",\"owner_suspended\":", owner.suspended);
-    put_text(out, ",\"owner_wait_reason\":", owner.wait_reason[0] ? owner.wait_reason : NULL);
+    api_member_text(out, ",\"owner_state\":", gr_state_name(owner.state));
+    api_member_bool(out, ",\"owner_suspended\":", owner.suspended);
+    api_member_text(out, ",\"owner_wait_reason\":", owner.wait_reason);
 }
 
 static void put_some(struct api_buf *out, const char *head, const struct gr_wait_party *parties,
@@ -70,10 +50,10 @@ static void put_some(struct api_buf *out, const char *head, const struct gr_wait
     api_buf_str(out, head);
     for (size_t i = 0; i < count; i++)
         if (parties[i].op == op) {
-            put_number(out, any ? "," : "", parties[i].id);
+            api_member_uint(out, any ? "," : "", parties[i].id);
             any = true;
         }
-    PUT(out, "]");
+    API_PUT(out, "]");
 }
 
 static void put_parties(struct api_buf *out, const struct gr_wait_object *object)
@@ -87,15 +67,15 @@ static void put_parties(struct api_buf *out, const struct gr_wait_object *object
     } else {
         put_some(out, ",\"waiters\":[", parties, count, GR_WAIT_OP_NONE);
     }
-    put_number(out, ",\"waiting\":", total);
+    api_member_uint(out, ",\"waiting\":", total);
 }
 
 static void put_channel(struct api_buf *out, const struct gr_wait_object *object)
 {
-    put_text(out, ",\"op\":", object->op == GR_WAIT_OP_SEND ? "send" : "receive");
-    put_number(out, ",\"length\":", object->length);
-    put_number(out, ",\"capacity\":", object->capacity);
-    put_bool(out, ",\"closed\":", object->closed);
+    api_member_text(out, ",\"op\":", object->op == GR_WAIT_OP_SEND ? "send" : "receive");
+    api_member_uint(out, ",\"length\":", object->length);
+    api_member_uint(out, ",\"capacity\":", object->capacity);
+    api_member_bool(out, ",\"closed\":", object->closed);
     put_id(out, ",\"last_sender\":", object->last_sender);
     put_id(out, ",\"last_receiver\":", object->last_receiver);
 }
@@ -103,13 +83,13 @@ static void put_channel(struct api_buf *out, const struct gr_wait_object *object
 /* Without the brace that closes it. */
 static void put_object(struct api_buf *out, const struct gr_wait_object *object)
 {
-    put_text(out, "{\"kind\":", gr_object_kind_name(object->kind));
+    api_member_text(out, "{\"kind\":", gr_object_kind_name(object->kind));
     switch (object->kind) {
     case GR_OBJECT_FD:
-        put_number(out, ",\"fd\":", object->address);
+        api_member_uint(out, ",\"fd\":", object->address);
         break;
     case GR_OBJECT_GOROUTINE:
-        put_number(out, ",\"goroutine\":", object->address);
+        api_member_uint(out, ",\"goroutine\":", object->address);
         break;
     default:
         api_buf_str(out, ",\"address\":");
@@ -137,28 +117,28 @@ json_t *api_wait_object_json(const struct gr_wait_object *object)
 {
     struct api_buf text = {0};
     put_object(&text, object);
-    PUT(&text, "}");
+    API_PUT(&text, "}");
     return read_again(&text);
 }
 
 static void put_objects(struct api_buf *out, const struct gr_wait_info *wait)
 {
-    PUT(out, ",\"waits_for\":[");
+    API_PUT(out, ",\"waits_for\":[");
     for (size_t i = 0; i < wait->object_count; i++) {
         if (i)
-            PUT(out, ",");
+            API_PUT(out, ",");
         put_object(out, &wait->object[i]);
         put_parties(out, &wait->object[i]);
-        PUT(out, "}");
+        API_PUT(out, "}");
     }
-    put_bool(out, "],\"wait_timed\":", wait->timed);
-    PUT(out, ",\"locks_held\":[");
+    api_member_bool(out, "],\"wait_timed\":", wait->timed);
+    API_PUT(out, ",\"locks_held\":[");
     for (size_t i = 0; i < wait->lock_count; i++) {
         if (i)
-            PUT(out, ",");
+            API_PUT(out, ",");
         api_put_hex(out, wait->lock[i]);
     }
-    PUT(out, "]");
+    API_PUT(out, "]");
 }
 
 /* The suspensions as objects; holds that are none (gdb, snapshots, gr_suspend) are the rest of `holds`. */
@@ -167,30 +147,30 @@ static void put_holders(struct api_buf *out, struct api *api, const struct gr_in
     uint64_t ids[SUSPENSIONS_SHOWN];
     size_t count = info->holds ? api_suspension_ids(api, info->id, ids, SUSPENSIONS_SHOWN) : 0;
     bool any = false;
-    PUT(out, ",\"held_by\":[");
+    API_PUT(out, ",\"held_by\":[");
     for (size_t i = 0; i < count; i++) {
         json_t *suspension = NULL;
         /* Of the list form: the first above the one before is this one, unless it has just ended. */
         if (api_suspension_next(api, ids[i] - 1, &suspension) == ids[i] && suspension) {
             if (any)
-                PUT(out, ",");
+                API_PUT(out, ",");
             any = true;
             api_json_write(out, suspension, false);
         }
         json_decref(suspension);
     }
-    PUT(out, "]");
+    API_PUT(out, "]");
 }
 
 void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *info)
 {
     struct gr_wait_info wait;
     bool is_address = info->wait_address && strcmp(info->wait_reason, "poll") != 0;
-    PUT(out, ",\"wait_address\":");
+    API_PUT(out, ",\"wait_address\":");
     if (is_address)
         api_put_hex(out, info->wait_address);
     else
-        PUT(out, "null");
+        API_PUT(out, "null");
     /* Of one that has ended nothing is known. */
     if (info->state == GR_DEAD || gr_wait_info(info->id, &wait))
         wait = (struct gr_wait_info){0};
@@ -201,11 +181,11 @@ void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *i
 void api_why_add(struct api *api, const struct gr_info *info, json_t *value)
 {
     struct api_buf text = {0};
-    PUT(&text, "{\"id\":");
+    API_PUT(&text, "{\"id\":");
     api_buf_uint(&text,
                  info->id); /* as it is there already: every member behind it begins with a comma */
     api_why_write(&text, api, info);
-    PUT(&text, "}");
+    API_PUT(&text, "}");
     json_t *members = read_again(&text);
     json_object_update(value, members);
     json_decref(members);
