@@ -131,10 +131,11 @@ static void on_written(uv_write_t *request, int status)
 /*
  * What the socket takes at once costs no turn of the loop: uv_write tells of its end in the next one, and
  * until then epoll is told that writing is of interest, and then that it is not. Returns bytes written.
+ * Not while there are requests to be parsed: they are the next turn's, which the end of a write brings.
  */
 static size_t write_at_once(struct srv_conn *conn, const uv_buf_t *bufs, unsigned count)
 {
-    int written = uv_try_write(&conn->uv.stream, bufs, count);
+    int written = conn->backlog.size ? 0 : uv_try_write(&conn->uv.stream, bufs, count);
     return written > 0 ? (size_t)written : 0;
 }
 

@@ -3,9 +3,10 @@
 import datetime
 import email.utils
 import json
+import socket
 import time
 
-from harness import Daemon, Modules, main, until
+from harness import HANG_SECONDS, Daemon, Modules, main, until
 
 RESULTS = r"""#include <grasp/goroutine.h>
 static int echo(const char *args) { return gr_result(args); }
@@ -82,7 +83,7 @@ def arguments_are_any_json():
                 shown = client.want(200, "GET", f"/v1/goroutines/{g}?wait_ms=25000").text
                 assert json.loads(shown)["exit"]["code"] == 0
                 assert json.loads(shown, parse_int=str, parse_float=str)["exit"]["result"] == json.loads(args, parse_int=str, parse_float=str), shown
-        for wrong in ("18446744073709551615x", "018446744073709551615", "1e", "18446744073709551615.", "[18446744073709551615", "--1e400", "1e400,",
+        for wrong in ("18446744073709551615x", "018446744073709551615", "1e", "18446744073709551615.", "[18446744073709551615", "--1e400", "1e400,", "[--1,1e400]", "[1e+-5,1e400]", "[1.-5,1e400]",
                       '1e400,"args":1', '1e400,"count":1e400'):
             client.want(400, "POST", "/v1/goroutines", '{"module":"result","entry":"echo","args":%s}' % wrong, "bad-request")
         client.want(413, "POST", "/v1/goroutines", '{"module":"result","entry":"echo","args":[1e400,"%s"]}' % ("x" * 65530), "too-large")
@@ -130,6 +131,20 @@ def every_get_under_v1_is_text_for_people():
             answer = client.ask("GET", f"/v1/goroutines/{g}/core", headers={"Accept": accept} if accept else None)
             assert answer.status == 200 and answer.body.startswith(b"\x7fELF"), (accept, answer)
         client.want(400, "GET", f"/v1/goroutines/{g}/core?format=folded", code="bad-request")
+
+
+def requests_sent_all_at_once_are_all_answered():
+    """Many more than are taken up in one turn, each answered on the loop; nothing else comes to wake it."""
+    with Daemon() as daemon, socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(daemon.socket)
+        raw.settimeout(HANG_SECONDS)
+        for target in (b"/healthz", b"/v1/goroutines/77"):
+            raw.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target * 100)
+            answers = b""
+            while answers.count(b"HTTP/1.1 ") < 100:
+                more = raw.recv(65536)
+                assert more, answers[-300:]
+                answers += more
 
 
 def members(text):
@@ -200,6 +215,7 @@ main([
     pages_of_modules_fit_together_whatever_is_unloaded_between_them,
     every_get_under_v1_is_text_for_people,
     an_answer_that_is_given_at_once_is_the_same_as_any_other,
+    requests_sent_all_at_once_are_all_answered,
     every_answer_has_its_date,
     refusals_name_what_to_do_instead,
 ])
