@@ -92,9 +92,9 @@ bool api_cut_problem(struct api_call *call, int err)
         api_problem(call, 413, API_CODE_TOO_LARGE,
                     "the stacks are more than %zu MiB together; choose fewer goroutines",
                     API_CUT_BYTES_MAX >> 20);
-    else if (err == -ENOMEM)
+    else if (err)
         api_problem_no_memory(call);
-    return err == -E2BIG || err == -ENOMEM;
+    return err != 0;
 }
 
 /* ---- A call that takes one

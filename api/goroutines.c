@@ -201,11 +201,30 @@ static void show(struct api_call *call)
         return;
     }
     json_t *value = api_goroutine_json(call->api, &info, false);
-    api_why_add(call->api, &info, value);
+    if (!api_why_add(call->api, &info, value)) {
+        json_decref(value);
+        value = NULL;
+    }
     api_reply_json(call, 200, value);
 }
 
-#define SLOTS_ON_LOOP 1024 /* goroutines that the loop looks through for who waits for the same: some 10 us */
+/*
+ * So many goroutines the loop looks through for who waits for the same, some 10 us. For the same channel fewer: all of them
+ * may be in a select, which costs system calls for each of its cases. For those of a select, none.
+ */
+#define SLOTS_ON_LOOP         1024
+#define CHANNEL_SLOTS_ON_LOOP 64
+
+/* Whether who else waits for the same is found in no time. */
+static bool parties_are_few(const struct gr_info *info)
+{
+    if (!info->wait_reason[0])
+        return true;
+    if (strcmp(info->wait_reason, "select") == 0)
+        return false;
+    return gr_wait_slots() <=
+           (strncmp(info->wait_reason, "chan", 4) == 0 ? CHANNEL_SLOTS_ON_LOOP : SLOTS_ON_LOOP);
+}
 
 bool api_goroutine_at_once(struct api_call *call, bool why)
 {
@@ -216,7 +235,7 @@ bool api_goroutine_at_once(struct api_call *call, bool why)
     int err = gr_info(call->id, &info);
     if (err || call->format != API_FORMAT_JSON ||
         (info.pc && !api_name_known(call->api, info.pc, &frame)) ||
-        (why && info.wait_reason[0] && gr_wait_slots() > SLOTS_ON_LOOP))
+        (why && !parties_are_few(&info)))
         return false;
     if (info.state == GR_DEAD && gr_info_result(info.id, &result))
         result = NULL; /* it is forgotten since */

@@ -171,9 +171,10 @@ void api_call_pool(struct api_call *call, void (*work)(struct api_call *call));
 
 /*
  * json_args.c: the body with a 0 for each number in its "args", whose text goes to `args`; NULL: it has none, or is no
- * JSON all the same.
+ * JSON all the same, as `error` says then; args->failed: no memory.
  */
-json_t *api_args_apart(const char *body, size_t size, size_t flags, struct api_buf *args);
+json_t *api_args_apart(const char *body, size_t size, size_t flags, struct api_buf *args,
+                       json_error_t *error);
 /* Parses and checks the body against the route; a problem and false if it is wrong. */
 bool api_body_read(struct api_call *call);
 /* Checks names, types and ranges of the query parameters; a problem and false if they are wrong. */
@@ -271,8 +272,8 @@ bool api_name_known(struct api *api, uint64_t pc, struct gr_frame *frame);
 int api_goroutine_get(struct api *api, uint64_t id, json_t **out);
 json_t *api_runtime_json(struct api *api);
 json_t *api_limits_json(const struct gr_stats *stats);
-/* why.c: adds to one goroutine's object why it does not run. Pool thread. */
-void api_why_add(struct api *api, const struct gr_info *info, json_t *value);
+/* why.c: adds to one goroutine's object why it does not run; false: no memory. Pool thread. */
+bool api_why_add(struct api *api, const struct gr_info *info, json_t *value);
 /* The same as text, each member with a comma before it. */
 void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *info);
 json_t *api_wait_object_json(const struct gr_wait_object *object);

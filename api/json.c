@@ -199,8 +199,13 @@ static bool parse_body(struct api_call *call)
     call->body = json_loadb(request->body, request->body_bytes, flags, &error);
     bool large = !call->body && json_error_code(&error) == json_error_numeric_overflow;
     if (large && find_field(call->route->fields, "args"))
-        call->body = api_args_apart(request->body, request->body_bytes, flags, &call->args);
+        call->body = api_args_apart(request->body, request->body_bytes, flags, &call->args, &error);
+    if (call->args.failed) {
+        api_problem_no_memory(call);
+        return false;
+    }
     if (!call->body) {
+        large = json_error_code(&error) == json_error_numeric_overflow;
         api_problem(call, 400, API_CODE_BAD_REQUEST,
                     "the body is not %s: %s (line %d, column %d)%s",
                     large ? "usable" : "valid JSON", error.text, error.line, error.column,

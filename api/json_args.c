@@ -4,7 +4,7 @@
  * A goroutine's arguments are any JSON, handed on as text: nobody here needs the value of 18446744073709551615 or 1e400.
  * But jansson reads the whole body and gives up at such a number. So when it does, the body is read once more with a 0
  * in place of each number inside the arguments, which checks everything else, and the arguments are taken from the
- * body itself. A number must look like one: what does not is left where it is, for jansson to refuse.
+ * body itself. A number must look like one: what does not is left where it is, all of it, for jansson to refuse.
  */
 #include <ctype.h>
 #include <string.h>
@@ -112,13 +112,18 @@ static void blank_numbers(char *text, struct span args)
             memset(text + at, ' ', end - at);
             text[at] = '0';
             at = end;
+        } else if (begins) {
+            do
+                at++;
+            while (at < args.end && text[at] && strchr("+-.eE0123456789", text[at]));
         } else {
             at = text[at] == '"' ? skip_string(text, args.end, at) : at + 1;
         }
     }
 }
 
-json_t *api_args_apart(const char *body, size_t size, size_t flags, struct api_buf *args)
+json_t *api_args_apart(const char *body, size_t size, size_t flags, struct api_buf *args,
+                       json_error_t *error)
 {
     struct api_buf copy = {0};
     struct span span;
@@ -128,7 +133,7 @@ json_t *api_args_apart(const char *body, size_t size, size_t flags, struct api_b
     api_buf_add(&copy, body, size);
     if (!copy.failed) {
         blank_numbers(copy.data, span);
-        value = json_loadb(copy.data, copy.size, flags, NULL);
+        value = json_loadb(copy.data, copy.size, flags, error);
     }
     if (value) {
         api_buf_clear(&copy);
@@ -138,6 +143,7 @@ json_t *api_args_apart(const char *body, size_t size, size_t flags, struct api_b
             api_put_raw(args, copy.data);
         api_buf_add(args, "", 1);
     }
+    args->failed |= copy.failed;
     api_buf_free(&copy);
     return value;
 }

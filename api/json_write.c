@@ -79,7 +79,7 @@ void api_put_text(struct api_buf *out, const char *text)
         api_buf_add(out, "null", 4);
         return;
     }
-    while (text[size] > 0)
+    while (text[size] && (unsigned char)text[size] < 0x80)
         size++;
     if (!text[size]) { /* nothing but ASCII */
         put_string(out, text, size);

@@ -174,11 +174,13 @@ void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *i
     /* Of one that has ended nothing is known. */
     if (info->state == GR_DEAD || gr_wait_info(info->id, &wait))
         wait = (struct gr_wait_info){0};
+    if (!info->wait_reason[0])
+        wait.object_count = 0; /* it began to wait since: what is shown is of one moment, and the loop looks for nobody */
     put_objects(out, &wait);
     put_holders(out, api, info);
 }
 
-void api_why_add(struct api *api, const struct gr_info *info, json_t *value)
+bool api_why_add(struct api *api, const struct gr_info *info, json_t *value)
 {
     struct api_buf text = {0};
     API_PUT(&text, "{\"id\":");
@@ -187,8 +189,9 @@ void api_why_add(struct api *api, const struct gr_info *info, json_t *value)
     api_why_write(&text, api, info);
     API_PUT(&text, "}");
     json_t *members = read_again(&text);
-    json_object_update(value, members);
+    bool added = members && json_object_update(value, members) == 0;
     json_decref(members);
+    return added;
 }
 
 /* ---- Text

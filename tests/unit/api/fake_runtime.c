@@ -139,6 +139,8 @@ int gr_info(uint64_t id, struct gr_info *info)
         return -ESRCH;
     *info = goroutines[id - 1].info;
     info->suspended = info->holds > 0 && !goroutines[id - 1].pending;
+    if (fake_wait.object_count && (info->state == GR_WAITING || info->state == GR_SYSCALL))
+        strcpy(info->wait_reason, gr_object_kind_name(fake_wait.object[0].kind));
     return 0;
 }
 

@@ -58,7 +58,7 @@ static void a_lock_names_its_owner_and_what_that_one_does(void **state)
                         "0x2000");
     json_decref(g);
     char *text = ask_text("/v1/goroutines/1?format=text");
-    assert_has(text, "waits for mutex 0x1000, held by goroutine 2 (syscall)");
+    assert_has(text, "waits for mutex 0x1000, held by goroutine 2 (syscall: mutex)");
     assert_has(text, "holds mutex 0x2000");
     free(text);
 }
