@@ -155,8 +155,13 @@ static void set_family(struct gr_g *g, struct gr_g *parent, uint64_t id)
     atomic_store_explicit(&g->parent,
                           parent ? atomic_load_explicit(&parent->id, memory_order_relaxed) : 0,
                           memory_order_relaxed);
-    if (!g->log)
-        g->log = gri_log_create(id);
+    if (!g->log) {
+        struct gri_log *log = gri_log_create(id);
+
+        gri_lock(&g->meta_lock); /* by its id it can be found already */
+        g->log = log;
+        gri_unlock(&g->meta_lock);
+    }
 }
 
 /* What a goroutine with a private stack has besides. */

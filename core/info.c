@@ -110,7 +110,7 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
 
     if (g) {
         gri_lock(&g->meta_lock);
-        /* acquire; the word of this life: under the lock its log is there, or was taken along by gri_dead_keep. */
+        /* acquire; the word of this life: its log is there, or was taken along by gri_dead_keep, or it is being born yet. */
         if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
             gri_word_generation(w))
             log = gri_log_ref(g->log);
