@@ -3,7 +3,8 @@
  *
  * Three formats: FXSAVE (512 bytes), standard XSAVE (components at fixed offsets), and XSAVEC's compact one
  * (components one behind the other in order of their number, as XCOMP_BV says). A component whose bit
- * is missing in XSTATE_BV was in its initial state, which is zero for all that is shown here.
+ * is missing in XSTATE_BV was in its initial state, which is zero for all that is shown here but the control words of x87 and
+ * SSE.
  */
 #include "arch.h"
 
@@ -101,6 +102,15 @@ static void emit_avx512(const uint8_t *area, arch_vector_fn *fn, void *arg)
     }
 }
 
+/* XSAVEC writes it with the other registers of SSE only; the others always do. */
+static const uint8_t *mxcsr_of(const uint8_t *area)
+{
+    static const uint8_t initial[4] = {0x80, 0x1f};
+
+    return arch_vector_how == SAVE_XSAVEC && !legacy_saved(area, COMPONENT_SSE) ? initial
+                                                                                : area + 24;
+}
+
 void arch_vectors_each(const void *vectors, arch_vector_fn *fn, void *arg)
 {
     static const uint8_t initial_x87[32 + 128] = {0x7f, 0x03};
@@ -110,7 +120,7 @@ void arch_vectors_each(const void *vectors, arch_vector_fn *fn, void *arg)
 
     fn(arg, "fcw", x87, 2);
     fn(arg, "fsw", x87 + 2, 2);
-    fn(arg, "mxcsr", area + 24, 4);
+    fn(arg, "mxcsr", mxcsr_of(area), 4);
     for (unsigned i = 0; i < 8; i++) {
         snprintf(name, sizeof name, "st%u", i);
         fn(arg, name, x87 + 32 + 16 * i, 10);
@@ -150,7 +160,7 @@ static void core_legacy(const uint8_t *area, uint8_t out[HEADER])
     } else {
         memcpy(out, initial, sizeof initial);
     }
-    memcpy(out + 24, area + 24, 4);
+    memcpy(out + 24, mxcsr_of(area), 4);
     if (legacy_saved(area, COMPONENT_SSE))
         memcpy(out + 160, area + 160, 256);
 }

@@ -31,6 +31,18 @@ static int deep(const char *args)
     return wait_deep(20);
 }
 GR_ENTRY("deep", deep, "Waits 20 calls deep");
+
+static int zeroed(const char *args)
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx"))
+        __asm__ volatile("vzeroall" ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                         "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+#endif
+    for (;;)
+        here.x++;
+}
+GR_ENTRY("zeroed", zeroed, "Runs with all vector registers 0");
 """
 
 
@@ -201,6 +213,18 @@ def vector_registers_are_those_of_the_stop():
         assert "<unavailable>" in text and " wait_deep (" in text, text
 
 
+def control_words_are_those_of_a_start_where_no_vector_was_used():
+    with CoreDaemon() as daemon:
+        client = daemon.client()
+        g = client.spawn("deep", "zeroed")
+        for _ in range(20):  # XSAVEC leaves what was in the area before
+            vectors = stopped_with_vectors(client, g)
+            if "mxcsr" not in vectors:
+                return
+            assert (vectors["mxcsr"], vectors["fcw"]) == ("801f0000", "7f03"), vectors
+            client.want(200, "POST", f"/v1/goroutines/{g}/resume")
+
+
 def a_selection_is_cut_at_one_moment():
     with CoreDaemon() as daemon:
         client, path = daemon.client(), daemon.path("counter")
@@ -234,5 +258,6 @@ GDB = gdb_program()
 if not GDB:
     sys.exit(77)
 main([a_core_of_one_goroutine_has_its_stack_and_nothing_is_held,
-      a_core_of_all_has_every_backtrace_and_with_data_the_globals, vector_registers_are_those_of_the_stop, a_selection_is_cut_at_one_moment,
+      a_core_of_all_has_every_backtrace_and_with_data_the_globals, vector_registers_are_those_of_the_stop,
+      control_words_are_those_of_a_start_where_no_vector_was_used, a_selection_is_cut_at_one_moment,
       thousands_of_goroutines_are_one_core])
