@@ -307,16 +307,14 @@ static int operate(struct gr_chan *chan, enum gr_select_op op, void *elem, uint6
     return wait_in(chan, op, elem, pc, g);
 }
 
-#define CALLER ((uint64_t)__builtin_return_address(0))
-
 int gr_chan_send(struct gr_chan *chan, const void *elem)
 {
-    return operate(chan, GR_SELECT_SEND, (void *)elem, CALLER);
+    return operate(chan, GR_SELECT_SEND, (void *)elem, GRI_CALLER);
 }
 
 int gr_chan_recv(struct gr_chan *chan, void *elem)
 {
-    return operate(chan, GR_SELECT_RECV, elem, CALLER);
+    return operate(chan, GR_SELECT_RECV, elem, GRI_CALLER);
 }
 
 int gr_chan_try_send(struct gr_chan *chan, const void *elem)

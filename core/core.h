@@ -200,6 +200,7 @@ struct gr_g {
     _Atomic(uint64_t) id, root, parent;
     _Atomic(uint64_t) created_realtime_ns, wait_since_ticks, run_since_ticks, cpu_ticks;
     _Atomic(uint64_t) preempts_sync, preempts_async;
+    /* pc_hint: an instruction, or a byte of one (GRI_CALLER). */
     _Atomic(uint64_t) pc_hint, wait_address, wait_deadline_ns; /* 0: none */
     _Atomic(uint32_t) wait_reason;                             /* enum gri_wait */
     _Atomic(bool) shown_pinned;                                /* as of its last switch */
@@ -237,6 +238,12 @@ static inline bool gri_g_is_pinned(const struct gr_g *g)
 /* From the goroutine itself. While pinned it is stopped and parked with its thread. They nest. */
 void gri_pin(struct gr_g *g);
 void gri_unpin(struct gr_g *g);
+
+/*
+ * Where this function is called from, to be shown: in the call, since where it returns to may be of the next line, or of the next
+ * function.
+ */
+#define GRI_CALLER ((uint64_t)__builtin_return_address(0) - 1)
 
 /* ---- Blocking: for channels, locks, wrappers ------------------------------------------------------- */
 

@@ -173,8 +173,6 @@ static void yield_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
         gri_runq_push(m->p, g);
 }
 
-#define CALLER ((uint64_t)__builtin_return_address(0)) /* shown to people: relaxed */
-
 void gr_yield(void)
 {
     struct gr_g *g = gri_self();
@@ -183,7 +181,7 @@ void gr_yield(void)
         sched_yield();
         return;
     }
-    atomic_store_explicit(&g->pc_hint, CALLER, memory_order_relaxed);
+    atomic_store_explicit(&g->pc_hint, GRI_CALLER, memory_order_relaxed);
     gri_mcall(yield_on_system_stack, NULL);
 }
 
@@ -227,7 +225,7 @@ int gr_sleep_ns(uint64_t ns)
             ;
         return 0;
     }
-    return gr_cancelled() ? -ECANCELED : sleep_for(g, ns, CALLER);
+    return gr_cancelled() ? -ECANCELED : sleep_for(g, ns, GRI_CALLER);
 }
 
 bool gr_cancelled(void)

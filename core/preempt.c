@@ -225,8 +225,8 @@ void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
     }
     atomic_fetch_add_explicit(&m->preempts_sync, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&g->preempts_sync, 1, memory_order_relaxed);
-    /* Of a stub people want to know who calls it. */
-    atomic_store_explicit(&g->pc_hint, headroom > 0 ? arch_caller(&regs) : regs.pc,
+    /* Of a stub people want to know who calls it (as GRI_CALLER). */
+    atomic_store_explicit(&g->pc_hint, headroom > 0 ? arch_caller(&regs) - 1 : regs.pc,
                           memory_order_relaxed);
     /* relaxed: a hint for suspenders. */
     atomic_store_explicit(&g->signalled, false, memory_order_relaxed);

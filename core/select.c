@@ -199,8 +199,6 @@ static int select_wait(struct gr_g *g, struct selection *s, int64_t timeout_ns)
     return g->apart ? select_apart(g, s, timeout_ns) : select_on_stack(g, s, timeout_ns);
 }
 
-#define CALLER ((uint64_t)__builtin_return_address(0))
-
 int gr_select(struct gr_select_case *cases, size_t count, int64_t timeout_ns)
 {
     struct selection s = {.all = {cases, count}};
@@ -223,7 +221,7 @@ int gr_select(struct gr_select_case *cases, size_t count, int64_t timeout_ns)
     lock_channels(&s);
     index = select_ready(&s, g, &wake);
     if (index == -EAGAIN && timeout_ns != 0) {
-        atomic_store_explicit(&g->pc_hint, CALLER, memory_order_relaxed);
+        atomic_store_explicit(&g->pc_hint, GRI_CALLER, memory_order_relaxed);
         return select_wait(g, &s, timeout_ns);
     }
     unlock_channels(&s);

@@ -183,13 +183,11 @@ static int mutex_lock(gr_mutex *mutex, struct gr_g *g, uint64_t pc)
     return result;
 }
 
-#define CALLER ((uint64_t)__builtin_return_address(0))
-
 int gr_mutex_lock(gr_mutex *mutex)
 {
     struct gr_g *g = gri_self();
 
-    return g ? mutex_lock(mutex, g, CALLER) : -EPERM;
+    return g ? mutex_lock(mutex, g, GRI_CALLER) : -EPERM;
 }
 
 int gr_mutex_unlock(gr_mutex *mutex)
@@ -244,12 +242,12 @@ static int cond_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns, uint64_
 
 int gr_cond_wait(gr_cond *cond, gr_mutex *mutex)
 {
-    return cond_wait(cond, mutex, -1, CALLER);
+    return cond_wait(cond, mutex, -1, GRI_CALLER);
 }
 
 int gr_cond_timed_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns)
 {
-    return cond_wait(cond, mutex, timeout_ns, CALLER);
+    return cond_wait(cond, mutex, timeout_ns, GRI_CALLER);
 }
 
 static bool cond_wake(gr_cond *cond)
@@ -331,5 +329,5 @@ int gr_waitgroup_wait(gr_waitgroup *group)
         gri_unlock(queue_lock(&group->waiters));
         return 0;
     }
-    return queue_wait(&group->waiters, GRI_WAIT_GROUP, group, -1, CALLER);
+    return queue_wait(&group->waiters, GRI_WAIT_GROUP, group, -1, GRI_CALLER);
 }

@@ -46,7 +46,7 @@ extern const struct gri_wrap gri_wraps_io[], gri_wraps_socket[], gri_wraps_poll[
 /* The goroutine that may give way, its errno handed to libc. NULL: none, or it is in a no-preempt
  * section. Lists show it at `caller`, the module code that calls the wrapper. */
 struct gr_g *gri_wrap_enter_from(uint64_t caller);
-#define gri_wrap_enter() gri_wrap_enter_from((uint64_t)__builtin_return_address(0))
+#define gri_wrap_enter() gri_wrap_enter_from(GRI_CALLER)
 bool gri_wrap_cancelled(const struct gr_g *g);
 /* libc's errno of this thread; and setting the caller's errno, goroutine or not. */
 int gri_wrap_errno(void);

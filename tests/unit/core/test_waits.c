@@ -450,19 +450,30 @@ static void time_on_a_processor_is_counted_once(void **state)
 static atomic_uint sleeper_may_end;
 static int never_ready[2];
 
-/* By our own call, by libc's, and in a wait for a descriptor. */
+static atomic_uint passed_lines;
+
+static inline __attribute__((always_inline)) void pass_a_line(void)
+{
+    atomic_fetch_add(&passed_lines, 1);
+}
+
+/* By our own call, by libc's, and in a wait for a descriptor; what is behind each call is of another function. */
 __attribute__((noinline)) static void sleep_here(unsigned way)
 {
     const struct timespec time = {.tv_nsec = 20000000};
     struct pollfd fd = {.fd = never_ready[0], .events = POLLIN};
 
     while (!atomic_load(&sleeper_may_end)) {
-        if (way == 0)
+        if (way == 0) {
             gr_sleep_ns(20000000);
-        else if (way == 1)
+            pass_a_line();
+        } else if (way == 1) {
             nanosleep(&time, NULL);
-        else
+            pass_a_line();
+        } else {
             poll(&fd, 1, 20);
+            pass_a_line();
+        }
     }
 }
 
