@@ -100,18 +100,21 @@ static bool run_compiler(struct cli *cli, char *const *words)
 }
 
 /*
- * The compiler's command line into words, which has room for WORDS_MAX. flags is taken apart; libraries among them go
- * behind the sources, where a linker looks at them.
+ * The compiler's command line into words, which has room for WORDS_MAX. flags is taken apart; libraries among them, and what is
+ * said to the linker between them, go behind the sources, where a linker looks at them.
  */
 static void fill_command(struct cli *cli, char **words, char *compiler, char *flags, char *output,
                          size_t sources)
 {
     char *rest = NULL, *library[WORDS_MAX / 4];
     size_t count = 0, libraries = 0;
+    bool name_follows = false; /* "-l m" */
     words[count++] = compiler;
     for (char *word = strtok_r(flags, " \t", &rest); word && count < WORDS_MAX / 2;
          word = strtok_r(NULL, " \t", &rest)) {
-        if (strncmp(word, "-l", 2) == 0 && libraries < WORDS_MAX / 4)
+        bool linker = strncmp(word, "-l", 2) == 0 || strncmp(word, "-Wl,", 4) == 0 || name_follows;
+        name_follows = !name_follows && strcmp(word, "-l") == 0;
+        if (linker && libraries < WORDS_MAX / 4)
             library[libraries++] = word;
         else
             words[count++] = word;

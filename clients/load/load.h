@@ -29,6 +29,7 @@
 #include "http_client.h"
 
 #define LOAD_OPS_MAX    16
+#define LOAD_NAME_MAX   23 /* with "-release" it fits an expectation */
 #define LOAD_RAMPS_MAX  16
 #define LOAD_EXPECT_MAX 16
 #define LOAD_STATUS_MAX 600
@@ -49,7 +50,8 @@ enum load_kind {
 
 struct load_op {
     enum load_kind kind;
-    char name[32], then[32]; /* then: the second request; empty: none */
+    /* then: the second request, "NAME-resume" and the like where it has a name of its own; empty: none */
+    char name[LOAD_NAME_MAX + 1], then[32];
     char *path;              /* LOAD_GET, LOAD_LIST */
     unsigned weight;
 };

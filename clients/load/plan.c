@@ -134,11 +134,18 @@ static int read_op(struct load_plan *plan, const json_t *item, char *err, size_t
                    "\"op\" must be get, list, show, stack, snapshot, suspend, bulk or spawn");
     if (path && (!kinds[op->kind].takes_path || path[0] != '/' || strpbrk(path, " \r\n")))
         return bad(err, err_bytes, "\"path\" goes with get and list, and begins with /");
-    if (has_name(plan, alias ? alias : name))
-        return bad(err, err_bytes, "two operations are called \"%s\": give each a \"name\"",
-                   alias ? alias : name);
+    if (alias && (!alias[0] || strlen(alias) > LOAD_NAME_MAX || strpbrk(alias, ".<>=")))
+        return bad(err, err_bytes,
+                   "a \"name\" has 1 to %d bytes, none of them . < > =", LOAD_NAME_MAX);
     snprintf(op->name, sizeof op->name, "%s", alias ? alias : name);
-    snprintf(op->then, sizeof op->then, "%s", kinds[op->kind].then);
+    if (kinds[op->kind].then[0])
+        snprintf(op->then, sizeof op->then, "%s%s%s", alias ? alias : "", alias ? "-" : "",
+                 kinds[op->kind].then);
+    const char *twice = has_name(plan, op->name)                  ? op->name
+                        : op->then[0] && has_name(plan, op->then) ? op->then
+                                                                  : NULL;
+    if (twice)
+        return bad(err, err_bytes, "two operations are called \"%s\": give each a \"name\"", twice);
     op->path = strdup(path ? path : op->kind == LOAD_GET ? "/healthz" : "/v1/goroutines?limit=100");
     op->weight = (unsigned)weight;
     plan->weight_total += op->weight;

@@ -43,6 +43,8 @@ class _UnixConnection(http.client.HTTPConnection):
         try:
             self.sock.connect(self._path)
         except OSError as error:  # its own message does not say of what
+            if error.errno is None:
+                raise type(error)(f"{error}: {self._path}") from None
             raise type(error)(error.errno, error.strerror, self._path) from None
 
 

@@ -212,6 +212,14 @@ def wrong_use_is_refused_with_a_reason():
         for mix in ([{"op": "get"}, {"op": "get", "path": "/"}], [{"op": "get", "name": "all"}], [{"op": "spawn"}, {"op": "get", "name": "cancel"}]):
             _, err = load(daemon, code=2, scenario={"mix": mix, "goroutines": {"module": "hog", "entry": "calls", "count": 1}})
             assert "give each a \"name\"" in err, err
+        for name in ("", "x" * 24, "a.b"):
+            _, err = load(daemon, code=2, scenario={"mix": [{"op": "get", "name": name}]})
+            assert "1 to 23 bytes" in err, err
+        # Second requests of two that are named have names of their own, for figures and for expectations.
+        out, _ = load(daemon, "-n", "40", "-o", "json", "--expect", "a-resume.errors==0", "--expect", "b-resume.p99<1h", scenario={
+            "mix": [{"op": "suspend", "name": "a"}, {"op": "suspend", "name": "x" * 23}, {"op": "suspend", "name": "b"}],
+            "goroutines": {"module": "hog", "entry": "calls", "count": 2}})
+        assert {"a", "b", "a-resume", "b-resume", "x" * 23 + "-resume"} <= {row["name"] for row in json.loads(out)["operations"]}, out
         _, err = load(daemon, code=3, scenario={"mix": [{"op": "show"}], "goroutines": {"module": "none", "entry": "x"}})
         assert "no module \"none\"" in err, err
         assert load(daemon, "--help")[0].startswith("usage: grasp-load")
