@@ -7,6 +7,7 @@
   list        GET /v1/goroutines?format=ndjson of 100,000: time, bytes, what the daemon's peak of memory grew by
   neighbours  how long another client waits for GET /healthz while one is slow, greedy or many
 """
+import contextlib
 import json
 import os
 import re
@@ -48,6 +49,7 @@ class Server:
         line = self.process.stdout.readline()
         found = re.findall(r"(\d+)(?=\D*$)", line)
         if not found:
+            self.__exit__()
             raise RuntimeError(f"{command[0]} did not start: {line!r}")
         self.port = int(found[-1])
 
@@ -122,15 +124,20 @@ def rates(build):
     if not shutil.which("wrk") or len(cores) < 2:
         print("control: rates need wrk and two cores, skipped", file=sys.stderr)
         return
-    server_core, client_core = str(cores[0]), str(cores[1])
-    peers = [("floor", "http_canned", Server([f"{os.environ['BENCH_BIN']}/c-http_canned"], server_core), "/")]
-    daemon = graspd(build, server_core)
+    with contextlib.ExitStack() as servers:
+        compare(build, str(cores[0]), str(cores[1]), servers)
+
+
+def compare(build, server_core, client_core, servers):
+    peers = [("floor", "http_canned", servers.enter_context(Server([f"{os.environ['BENCH_BIN']}/c-http_canned"], server_core)), "/")]
+    daemon = servers.enter_context(graspd(build, server_core))
     waiting = daemon.ask("POST", "/v1/goroutines", {"module": "deadlock", "entry": "channel"})["ids"][0]
     peers += [("grasp", "http_healthz", daemon, "/healthz"), ("grasp", "http_goroutine", daemon, f"/v1/goroutines/{waiting}")]
     if DIVISOR < 100:
-        peers += [(name, "http_healthz", Server(command, server_core), "/") for name, command in go_servers()]
+        peers += [(name, "http_healthz", servers.enter_context(Server(command, server_core)), "/") for name, command in go_servers()]
         if shutil.which("node"):
-            peers.append(("node", "http_healthz", Server(["node", f"{HERE}/peers/node/server.js"], server_core), "/"))
+            node = Server(["node", f"{HERE}/peers/node/server.js"], server_core)
+            peers.append(("node", "http_healthz", servers.enter_context(node), "/"))
     found = {}
     for _ in range(scaled(90, 1)):
         for peer, metric, server, path in peers:
@@ -138,8 +145,6 @@ def rates(build):
                 found.setdefault((peer, f"{metric}_{name}", unit), []).append(value)
     for (peer, metric, unit), samples in found.items():
         emit(peer, metric, unit, samples)
-    for server in {id(server): server for _, _, server, _ in peers}.values():
-        server.__exit__()
 
 
 # ---- Pairs, the long list
@@ -199,6 +204,9 @@ def idle_connections(daemon, stop):
     del kept
 
 
+LONG_LIST = b"GET /v1/goroutines?format=ndjson HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
 def slow_readers(daemon, stop):
     """16 clients that ask for the long list and take 4 KiB of it now and then."""
     raws = []
@@ -206,11 +214,14 @@ def slow_readers(daemon, stop):
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", daemon.port))
-        raw.sendall(b"GET /v1/goroutines?format=ndjson HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        raw.sendall(LONG_LIST)
+        raw.setblocking(False)
         raws.append(raw)
     while not stop.wait(0.01):
         for raw in raws:
-            raw.recv(4096)
+            with contextlib.suppress(BlockingIOError):
+                if raw.recv(4096).endswith(b"0\r\n\r\n"):  # it has all of it: once more
+                    raw.sendall(LONG_LIST)
 
 
 def long_lists(daemon, stop):

@@ -35,9 +35,10 @@ url=http://$(sed -n 's/^graspd ready.* listen=\([^ ,]*\).*/\1/p' "$scratch/ready
 
 # Prints what COMMAND prints, and behind it the CPU seconds that it took.
 timed() { # COMMAND...
-    local TIMEFORMAT='%U %S'
-    { time "$@" 2>&3; } 3>&2 2>"$scratch/times"
+    local TIMEFORMAT='%U %S' failed=0
+    { time "$@" 2>&3 || failed=1; } 3>&2 2>"$scratch/times"
     awk '{ print $1 + $2 }' "$scratch/times"
+    return "$failed"
 }
 
 wrk_run() { # PATH
@@ -56,9 +57,11 @@ load_run() { # PATH
 for path in "$@"; do
     for ((round = 1; round <= rounds; round++)); do
         if ((round % 2)); then
-            wrk=$(timed wrk_run "$path") load=$(timed load_run "$path")
+            wrk=$(timed wrk_run "$path") || exit 1
+            load=$(timed load_run "$path") || exit 1
         else
-            load=$(timed load_run "$path") wrk=$(timed wrk_run "$path")
+            load=$(timed load_run "$path") || exit 1
+            wrk=$(timed wrk_run "$path") || exit 1
         fi
         # Each: rate, requests, CPU seconds.
         echo $wrk $load | awk -v path="$path" -v round="$round" '{
