@@ -12,10 +12,11 @@
  *   C1  Waiters and ring are touched under the channel's lock only.
  *   C2  If somebody waits to receive, the ring is empty; if somebody waits to send, it is full.
  *   C3  Every channel is in the registry from its creation until its destruction, so that an address can be
- *       told to be a channel's. The ids of its last users are kept for people: one store an operation.
+ *       told to be a channel's, and is one for as long as its bucket is locked. The ids of its last users are
+ *       kept for people: one store an operation.
  *
- * Locks: channel locks in address order; under them g->meta_lock of a waiter is never taken. A registry
- * bucket's lock: nothing is taken under it.
+ * Locks: channel locks in address order; under them g->meta_lock of a waiter is never taken. Under a registry
+ * bucket's lock one channel's lock is taken; never the other way round.
  */
 #include "chan.h"
 
@@ -26,23 +27,25 @@
 
 /* ---- The registry -------------------------------------------------------------------------------- */
 
-#define BUCKETS 256u
+/* A look at who waits for what finds a channel in a chain of some six where there are 100,000. */
+#define BUCKET_BITS 14
+#define BUCKETS     (1u << BUCKET_BITS)
 
 static struct bucket {
     struct gri_lock lock;
     struct gr_chan *first;
 } registry[BUCKETS];
 
-static struct bucket *bucket_of(const struct gr_chan *chan)
+static struct bucket *bucket_of(uint64_t address)
 {
-    uint64_t hash = (uint64_t)(uintptr_t)chan * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = address * UINT64_C(0x9e3779b97f4a7c15);
 
-    return &registry[hash >> 56];
+    return &registry[hash >> (64 - BUCKET_BITS)];
 }
 
 static void registry_add(struct gr_chan *chan)
 {
-    struct bucket *b = bucket_of(chan);
+    struct bucket *b = bucket_of((uint64_t)(uintptr_t)chan);
 
     gri_lock(&b->lock);
     chan->registry_next = b->first;
@@ -55,7 +58,7 @@ static void registry_add(struct gr_chan *chan)
 
 static void registry_remove(struct gr_chan *chan)
 {
-    struct bucket *b = bucket_of(chan);
+    struct bucket *b = bucket_of((uint64_t)(uintptr_t)chan);
 
     gri_lock(&b->lock);
     *chan->registry_link = chan->registry_next;
@@ -371,18 +374,29 @@ size_t gr_chan_len(struct gr_chan *chan)
 
 /* ---- What waits.c is told (core.h) ---------------------------------------------------------------- */
 
+static void show_chan(struct gr_chan *chan, struct gr_wait_object *object)
+{
+    gri_lock(&chan->lock);
+    object->kind = GR_OBJECT_CHANNEL;
+    object->address = (uint64_t)(uintptr_t)chan;
+    object->closed = chan->closed;
+    object->length = chan->count;
+    object->capacity = chan->capacity;
+    object->last_sender = chan->last_sender;
+    object->last_receiver = chan->last_receiver;
+    gri_unlock(&chan->lock);
+}
+
 bool gri_chan_peek(uint64_t address, struct gr_wait_object *object)
 {
-    struct gr_chan chan;
+    struct bucket *b = bucket_of(address);
+    struct gr_chan *chan;
 
-    if (gri_memory_read(address, &chan, sizeof chan) != sizeof chan)
-        return false;
-    object->kind = GR_OBJECT_CHANNEL;
-    object->address = address;
-    object->closed = chan.closed;
-    object->length = chan.count;
-    object->capacity = chan.capacity;
-    object->last_sender = chan.last_sender;
-    object->last_receiver = chan.last_receiver;
-    return true;
+    gri_lock(&b->lock);
+    for (chan = b->first; chan && (uint64_t)(uintptr_t)chan != address; chan = chan->registry_next)
+        ;
+    if (chan)
+        show_chan(chan, object);
+    gri_unlock(&b->lock);
+    return chan != NULL;
 }

@@ -313,11 +313,12 @@ void gri_yield(void);
 /* Every channel there is, and its size: fn must neither block nor use channels. */
 typedef void gri_object_fn(void *arg, uint64_t address, size_t bytes);
 void gri_chan_each(gri_object_fn *fn, void *arg);
+/* For waits.c: the channel at `address`. False: none is there. */
+bool gri_chan_peek(uint64_t address, struct gr_wait_object *object);
 /*
  * For waits.c: what the memory at `address` says of an object that a goroutine waits for. The caller looks
  * afterwards whether it still waits: if so, the memory was such an object. False: it can't be read.
  */
-bool gri_chan_peek(uint64_t address, struct gr_wait_object *object);
 bool gri_sync_peek(uint64_t address, struct gr_wait_object *object);
 /* The channels of a select (wait_address): copies up to max, returns how many. */
 size_t gri_select_peek(uint64_t address, struct gr_wait_object *objects, size_t max);
