@@ -20,7 +20,7 @@ void api_buf_clear(struct api_buf *buf)
     buf->failed = false;
 }
 
-static bool reserve(struct api_buf *buf, size_t more)
+bool api_buf_grow(struct api_buf *buf, size_t more)
 {
     if (buf->failed)
         return false;
@@ -42,20 +42,7 @@ static bool reserve(struct api_buf *buf, size_t more)
 
 bool api_buf_reserve(struct api_buf *buf, size_t capacity)
 {
-    return capacity <= buf->size || reserve(buf, capacity - buf->size);
-}
-
-void api_buf_add(struct api_buf *buf, const void *bytes, size_t size)
-{
-    if (size == 0 || !reserve(buf, size))
-        return;
-    memcpy(buf->data + buf->size, bytes, size);
-    buf->size += size;
-}
-
-void api_buf_str(struct api_buf *buf, const char *text)
-{
-    api_buf_add(buf, text, strlen(text));
+    return capacity <= buf->size || api_buf_grow(buf, capacity - buf->size);
 }
 
 void api_buf_uint(struct api_buf *out, uint64_t value)
@@ -76,7 +63,7 @@ void api_buf_printf(struct api_buf *buf, const char *fmt, ...)
     int need = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     /* One byte more for vsnprintf's 0, which size does not count. */
-    if (need >= 0 && reserve(buf, (size_t)need + 1)) {
+    if (need >= 0 && api_buf_grow(buf, (size_t)need + 1)) {
         vsnprintf(buf->data + buf->size, (size_t)need + 1, fmt, again);
         buf->size += (size_t)need;
     }

@@ -131,8 +131,8 @@ struct api {
 int api_timer_set(struct api *api, struct api_timer *timer, uint64_t at_ns);
 void api_timer_clear(struct api *api, struct api_timer *timer);
 
-/* Reserved for every answer, so that one about missing memory can be given. */
-#define API_RESERVED_BODY_BYTES    512
+/* Reserved for every answer, so that one about missing memory can be given. Most bodies fit: they are not moved while they grow. */
+#define API_RESERVED_BODY_BYTES    1024
 #define API_RESERVED_HEADERS_BYTES 128
 
 /* ---- Replies -----------------------------------------------------------------------------------
@@ -244,9 +244,23 @@ void api_put_hex(struct api_buf *out, uint64_t value); /* "0x…" */
 void api_put_time(struct api_buf *out, uint64_t realtime_ns);
 #define API_PUT(out, literal) api_buf_add(out, literal, sizeof(literal) - 1)
 /* A member: `head` is what comes before the value, comma and name. Numbers end at INT64_MAX; an empty text is null. */
-void api_member_uint(struct api_buf *out, const char *head, uint64_t value);
-void api_member_text(struct api_buf *out, const char *head, const char *text);
-void api_member_bool(struct api_buf *out, const char *head, bool value);
+static inline void api_member_uint(struct api_buf *out, const char *head, uint64_t value)
+{
+    api_buf_str(out, head);
+    api_buf_uint(out, value > INT64_MAX ? INT64_MAX : value);
+}
+
+static inline void api_member_text(struct api_buf *out, const char *head, const char *text)
+{
+    api_buf_str(out, head);
+    api_put_text(out, text && text[0] ? text : NULL);
+}
+
+static inline void api_member_bool(struct api_buf *out, const char *head, bool value)
+{
+    api_buf_str(out, head);
+    api_buf_str(out, value ? "true" : "false");
+}
 void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns);
 uint64_t api_realtime_ns(void);
 

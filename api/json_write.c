@@ -114,24 +114,6 @@ void api_put_time(struct api_buf *out, uint64_t realtime_ns)
     put_string(out, text, strlen(text));
 }
 
-void api_member_uint(struct api_buf *out, const char *head, uint64_t value)
-{
-    api_buf_str(out, head);
-    api_buf_uint(out, value > INT64_MAX ? INT64_MAX : value);
-}
-
-void api_member_text(struct api_buf *out, const char *head, const char *text)
-{
-    api_buf_str(out, head);
-    api_put_text(out, text && text[0] ? text : NULL);
-}
-
-void api_member_bool(struct api_buf *out, const char *head, bool value)
-{
-    api_buf_str(out, head);
-    api_buf_str(out, value ? "true" : "false");
-}
-
 /* Without the blanks between its tokens: a line must stay one. */
 void api_put_raw(struct api_buf *out, const char *text)
 {
