@@ -67,10 +67,10 @@ void api_audit(struct api_call *call)
     struct api *api = call->api;
     const struct api_request *request = &call->request;
     struct api_buf line = {0};
-    char at[40];
+    char at[API_TIME_BYTES];
     if (!api->host.audit || !call->principal[0] || is_reading(call))
         return;
-    api_time_format(at, sizeof at, api_realtime_ns());
+    api_time_format(at, api_realtime_ns());
     api_buf_printf(&line, "{\"at\":\"%s\",\"instance\":\"%s\",\"principal\":", at, api->instance);
     add_string(&line, call->principal, strlen(call->principal));
     api_buf_printf(&line, ",\"via\":\"%s\",\"method\":", request->peer.tcp ? "tcp" : "unix");

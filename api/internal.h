@@ -261,7 +261,8 @@ static inline void api_member_bool(struct api_buf *out, const char *head, bool v
     api_buf_str(out, head);
     api_buf_str(out, value ? "true" : "false");
 }
-void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns);
+#define API_TIME_BYTES sizeof "2026-11-25T18:55:28.123456Z"
+void api_time_format(char out[API_TIME_BYTES], uint64_t realtime_ns);
 uint64_t api_realtime_ns(void);
 
 json_t *api_labels_json(const struct gr_info *info);

@@ -62,9 +62,9 @@ static char *put_digits(char *at, uint64_t value, unsigned digits, char behind)
 }
 
 /* By hand: a list has ten thousand of them, and strftime asks for the locale each time. */
-void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns)
+void api_time_format(char out[API_TIME_BYTES], uint64_t realtime_ns)
 {
-    char text[32], *at = text;
+    char *at = out;
     unsigned year, month, day;
     uint64_t seconds = realtime_ns / 1000000000, in_day = seconds % 86400;
     date_of(seconds / 86400, &year, &month, &day);
@@ -76,15 +76,14 @@ void api_time_format(char *out, size_t out_bytes, uint64_t realtime_ns)
     at = put_digits(at, in_day % 60, 2, '.');
     at = put_digits(at, realtime_ns % 1000000000 / 1000, 6, 'Z');
     *at = 0;
-    snprintf(out, out_bytes, "%s", text);
 }
 
 json_t *api_json_time(uint64_t realtime_ns)
 {
-    char text[64];
+    char text[API_TIME_BYTES];
     if (!realtime_ns)
         return json_null();
-    api_time_format(text, sizeof text, realtime_ns);
+    api_time_format(text, realtime_ns);
     return json_string(text);
 }
 

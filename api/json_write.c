@@ -105,13 +105,13 @@ void api_put_hex(struct api_buf *out, uint64_t value)
 
 void api_put_time(struct api_buf *out, uint64_t realtime_ns)
 {
-    char text[40];
+    char text[API_TIME_BYTES];
     if (!realtime_ns) {
         api_buf_add(out, "null", 4);
         return;
     }
-    api_time_format(text, sizeof text, realtime_ns);
-    put_string(out, text, strlen(text));
+    api_time_format(text, realtime_ns);
+    put_string(out, text, API_TIME_BYTES - 1);
 }
 
 /* Without the blanks between its tokens: a line must stay one. */

@@ -36,7 +36,6 @@ struct srv_exchange {
     struct srv_conn *conn; /* NULL: it is gone */
     struct srv_exchange *next;
     struct api_buf head, body; /* the request's bytes */
-    struct api_header headers[API_HEADERS_MAX];
     struct api_buf out; /* status line and headers, or a chunk's frame */
     uv_write_t write;
     bool started; /* the API knows it */
@@ -45,6 +44,7 @@ struct srv_exchange {
     bool writing; /* uv_write has it */
     bool headers_sent;
     bool is_head, http10, keep_alive;
+    struct api_header headers[API_HEADERS_MAX]; /* last: so many are not zeroed for each request */
 };
 
 struct srv_conn {

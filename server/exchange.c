@@ -16,9 +16,10 @@
 
 static struct srv_exchange *create(struct srv_conn *conn)
 {
-    struct srv_exchange *x = calloc(1, sizeof *x);
+    struct srv_exchange *x = malloc(sizeof *x);
     if (!x)
         return NULL;
+    memset(x, 0, offsetof(struct srv_exchange, headers));
     if (!api_buf_reserve(&x->out, HEAD_BYTES)) {
         free(x);
         return NULL;

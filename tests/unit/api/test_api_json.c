@@ -102,11 +102,11 @@ static void times_are_those_of_the_calendar(void **state)
         uint64_t seconds = day * 86400 + day * 7919 % 86400, micros = day * 104729 % 1000000;
         time_t time = (time_t)seconds;
         struct tm utc;
-        char date[40], wanted[64], shown[64];
+        char date[40], wanted[64], shown[API_TIME_BYTES];
         gmtime_r(&time, &utc);
         strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
         snprintf(wanted, sizeof wanted, "%s.%06uZ", date, (unsigned)micros);
-        api_time_format(shown, sizeof shown, seconds * 1000000000 + micros * 1000 + 999);
+        api_time_format(shown, seconds * 1000000000 + micros * 1000 + 999);
         assert_string_equal(shown, wanted);
     }
 }
