@@ -207,15 +207,13 @@ static void choose(struct request *request, uint64_t id)
 static void find(struct api_job *job)
 {
     struct request *request = (struct request *)((char *)job - offsetof(struct request, job));
-    uint64_t page[256], after = 0;
     size_t count;
     if (request->by_id)
         return;
-    while (!request->too_many && (count = gr_list(GR_LIST_LIVE, after, page, 256)) > 0) {
-        for (size_t i = 0; i < count; i++)
-            choose(request, page[i]);
-        after = page[count - 1];
-    }
+    uint64_t *ids = gr_list_all(&count);
+    for (size_t i = 0; i < count && !request->too_many; i++)
+        choose(request, ids[i]);
+    free(ids);
 }
 
 static void found(struct api_job *job)

@@ -79,21 +79,18 @@ static void add_undisturbed(struct trace *t, const bool *seen)
 {
     struct gr_stats stats;
     struct gr_info info;
-    uint64_t ids[256], after = 0;
     size_t count;
     gr_stats(&stats);
     uint64_t left = stats.by_state[GR_RUNNING];
-    /* Ends: `after` goes up. */
-    while (left && (count = gr_list(GR_LIST_LIVE, after, ids, 256))) {
-        for (size_t i = 0; i < count && left; i++) {
-            if (gr_info(ids[i], &info) || info.state != GR_RUNNING)
-                continue;
-            left--;
-            if (info.m >= 0 && info.m < GR_TRACE_THREADS_MAX && !seen[info.m])
-                began_before(t, info.id, info.m, info.p);
-        }
-        after = ids[count - 1];
+    uint64_t *ids = gr_list_all(&count);
+    for (size_t i = 0; i < count && left; i++) {
+        if (gr_info(ids[i], &info) || info.state != GR_RUNNING)
+            continue;
+        left--;
+        if (info.m >= 0 && info.m < GR_TRACE_THREADS_MAX && !seen[info.m])
+            began_before(t, info.id, info.m, info.p);
     }
+    free(ids);
 }
 
 /* Records for the runs that began before the trace did. The records are sorted, and again afterwards. */

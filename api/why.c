@@ -175,7 +175,8 @@ void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *i
     if (info->state == GR_DEAD || gr_wait_info(info->id, &wait))
         wait = (struct gr_wait_info){0};
     if (!info->wait_reason[0])
-        wait.object_count = 0; /* it began to wait since: what is shown is of one moment, and the loop looks for nobody */
+        wait.object_count =
+            0; /* it began to wait since: what is shown is of one moment, and the loop looks for nobody */
     put_objects(out, &wait);
     put_holders(out, api, info);
 }
@@ -301,7 +302,7 @@ void api_text_goroutine(struct api_buf *out, const json_t *value)
 {
     const char *reason = string_of(value, "wait_reason");
     size_t i;
-    json_t *object, *lock;
+    json_t *object, *lock, *rest;
     api_buf_printf(out, "goroutine %" PRIu64 " is %s", number_of(value, "id"),
                    string_of(value, "state"));
     if (*reason) {
@@ -319,5 +320,11 @@ void api_text_goroutine(struct api_buf *out, const json_t *value)
         api_buf_printf(out, "  holds mutex %s\n", json_string_value(lock));
     held_text(out, value);
     api_buf_str(out, "\n");
-    api_text_lines(out, value);
+    /* What was said in words is left out. */
+    rest = json_copy((json_t *)value);
+    json_object_del(rest, "waits_for");
+    json_object_del(rest, "locks_held");
+    json_object_del(rest, "held_by");
+    api_text_lines(out, rest);
+    json_decref(rest);
 }

@@ -130,26 +130,66 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
 struct id_list {
     uint64_t *ids;
     size_t count, capacity;
-    uint64_t last_id; /* younger ones are left out */
+    size_t max;              /* so many are wanted, the lowest; 0: all */
+    uint64_t after, last_id; /* older and younger ones are left out */
     bool failed;
 };
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Sorted, each once, at most max of them. */
+static void put_in_order(struct id_list *list)
+{
+    size_t kept = 0;
+
+    if (list->count == 0)
+        return;
+    qsort(list->ids, list->count, sizeof *list->ids, by_value);
+    /* One that ended between the two walks is in both. */
+    for (size_t i = 0; i < list->count; i++) {
+        if (i == 0 || list->ids[i] != list->ids[kept - 1])
+            list->ids[kept++] = list->ids[i];
+    }
+    list->count = list->max && kept > list->max ? list->max : kept;
+}
+
+/*
+ * Where few of many are wanted those that can't be among them go before there are many: a page of a long list takes a
+ * walk over the slots, and no sorting of all of them.
+ */
+static bool make_room(struct id_list *list)
+{
+    size_t capacity = list->capacity ? 2 * list->capacity : 1024;
+    uint64_t *bigger;
+
+    if (list->max && list->count / 2 >= list->max) {
+        put_in_order(list);
+        if (list->count == list->max)
+            list->last_id = list->ids[list->max - 1];
+        return true;
+    }
+    bigger = realloc(list->ids, capacity * sizeof *bigger);
+    if (!bigger)
+        return false;
+    list->ids = bigger;
+    list->capacity = capacity;
+    return true;
+}
 
 static void add_id(void *arg, uint64_t id)
 {
     struct id_list *list = arg;
 
-    if (id > list->last_id)
+    if (id <= list->after || id > list->last_id)
         return;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 1024;
-        uint64_t *bigger = realloc(list->ids, capacity * sizeof *bigger);
-
-        if (!bigger) {
-            list->failed = true;
-            return;
-        }
-        list->ids = bigger;
-        list->capacity = capacity;
+    if (list->count == list->capacity && !make_room(list)) {
+        list->failed = true;
+        return;
     }
     list->ids[list->count++] = id;
 }
@@ -163,17 +203,8 @@ static void add_slot(void *arg, struct gr_g *g, uint64_t word)
         add_id(arg, id);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 static void collect(enum gr_list_what what, struct id_list *list)
 {
-    size_t kept = 0;
-
     /*
      * The walk comes by a slot before or after somebody is born in it. Without those that were born since it began, one
      * that is listed implies every older one that lives (G20).
@@ -183,29 +214,20 @@ static void collect(enum gr_list_what what, struct id_list *list)
         gri_registry_each(add_slot, list);
     if (what & GR_LIST_DEAD)
         gri_dead_each(add_id, list);
-    if (list->count == 0)
-        return;
-    qsort(list->ids, list->count, sizeof *list->ids, by_value);
-    /* One that ended between the two walks is in both. */
-    for (size_t i = 0; i < list->count; i++) {
-        if (i == 0 || list->ids[i] != list->ids[kept - 1])
-            list->ids[kept++] = list->ids[i];
-    }
-    list->count = kept;
+    put_in_order(list);
 }
 
 size_t gr_list(enum gr_list_what what, uint64_t after, uint64_t *ids, size_t max)
 {
-    struct id_list list = {0};
-    size_t count = 0, at = 0;
+    struct id_list list = {.after = after, .max = max};
 
+    if (max == 0)
+        return 0;
     collect(what, &list);
-    while (at < list.count && list.ids[at] <= after)
-        at++;
-    while (at < list.count && count < max)
-        ids[count++] = list.ids[at++];
+    if (list.count > 0)
+        memcpy(ids, list.ids, list.count * sizeof *ids);
     free(list.ids);
-    return count;
+    return list.count;
 }
 
 uint64_t *gr_list_all(size_t *count)

@@ -269,6 +269,33 @@ static void give_slot(struct gr_p *p, struct gr_g *g)
     gri_unlock(&block_lock);
 }
 
+/*
+ * Whoever walks over the slots may look at this one on account of its last life (roots.c): stacks come and go under
+ * meta_lock. Who holds or runs a goroutine reads its stack without.
+ */
+static bool give_stack(struct gr_g *g, size_t stack_bytes)
+{
+    struct gri_stack stack = {0};
+
+    if (gri_stack_alloc(&stack, stack_bytes) != 0)
+        return false;
+    gri_lock(&g->meta_lock);
+    g->stack = stack;
+    gri_unlock(&g->meta_lock);
+    return true;
+}
+
+static void take_stack(struct gr_g *g)
+{
+    struct gri_stack stack;
+
+    gri_lock(&g->meta_lock);
+    stack = g->stack;
+    memset(&g->stack, 0, sizeof g->stack);
+    gri_unlock(&g->meta_lock);
+    gri_stack_free(&stack);
+}
+
 struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
 {
     uint64_t w;
@@ -284,7 +311,7 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
         stack_bytes = 0;
     g = stack_bytes ? take_bare_slot() : take_slot();
     *error = -ENOMEM;
-    if (!g || (!g->stack.hi && gri_stack_alloc(&g->stack, stack_bytes) != 0)) {
+    if (!g || (!g->stack.hi && !give_stack(g, stack_bytes))) {
         if (g)
             give_slot(NULL, g);
         atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
@@ -318,7 +345,7 @@ static void strip(struct gr_g *g)
     free(g->apart);
     g->apart = NULL;
     if (g->stack.large)
-        gri_stack_free(&g->stack);
+        take_stack(g);
 }
 
 void gri_g_abandon(struct gr_g *g)

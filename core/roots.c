@@ -92,6 +92,8 @@ static void add_goroutine(void *arg, struct gr_g *g, uint64_t word)
 {
     struct index *index = arg;
     struct gri_wait_view view;
+    struct gri_stack stack;
+    bool same;
 
     gri_wait_look(g, word, &view);
     add_waited(index, &view);
@@ -103,13 +105,19 @@ static void add_goroutine(void *arg, struct gr_g *g, uint64_t word)
             add_object(index, GR_ROOT_MUTEX, held, sizeof(gr_mutex), 0);
     }
     add_object(index, GR_ROOT_GOROUTINE, (uint64_t)(uintptr_t)g, sizeof *g, view.id);
+    /* Under the lock result and stack are somebody's, whole (registry.c); of which life shows the word. */
     gri_lock(&g->meta_lock);
-    if (g->result)
+    stack = g->stack;
+    same = gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
+           gri_word_generation(word);
+    if (same && g->result)
         add_object(index, GR_ROOT_RESULT, (uint64_t)(uintptr_t)g->result, strlen(g->result) + 1,
                    view.id);
     gri_unlock(&g->meta_lock);
+    if (!same)
+        return; /* its stack may be gone, and the next life may have another */
     add(index, &index->places,
-        (struct range){(uint64_t)(uintptr_t)g->stack.lo, (uint64_t)(uintptr_t)g->stack.hi,
+        (struct range){(uint64_t)(uintptr_t)stack.lo, (uint64_t)(uintptr_t)stack.hi,
                        view.id == index->own ? GR_ROOT_STACK : GR_ROOT_OTHER_STACK, view.id, 0});
 }
 

@@ -28,8 +28,7 @@
 enum { WAITER_CALLBACK, WAITER_THREAD, WAITER_GOROUTINE };
 enum { FUTEX_ASLEEP = 1, FUTEX_TOLD = 2 };
 
-#define WATCH_NS                                                                                   \
-    2000 /* a poisoned goroutine that calls functions stops within half a microsecond */
+#define WATCH_NS       2000     /* one that calls functions stops within half a microsecond */
 #define WATCH_SHORT_NS 300      /* one whose last stop needed a signal probably needs one again */
 #define RETRY_NS       40000    /* the next try if no signal could be sent */
 #define LOST_NS        5000000  /* if one was sent and nothing was heard of it */
@@ -88,9 +87,10 @@ int gr_hold_end(struct gr_hold *hold)
 
 /* ---- Telling ------------------------------------------------------------------------------------- */
 
+/* A held one goes from a call or a queue to PREEMPTED without moving: every holder is told the same. It writes no stop_kind. */
 static enum gr_safepoint safepoint_of(const struct gr_g *g, enum gr_state state)
 {
-    if (state != GR_PREEMPTED)
+    if (state == GR_SYSCALL || g->stop_kind == GRI_STOP_CALL)
         return GR_SAFEPOINT_BLOCKED;
     return g->stop_kind == GRI_STOP_ASYNC ? GR_SAFEPOINT_ASYNC : GR_SAFEPOINT_SYNC;
 }

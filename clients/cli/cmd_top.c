@@ -399,16 +399,20 @@ int cli_top(struct cli *cli)
     struct screen screen = {.cli = cli, .state = STATE_ALL};
     struct sigaction action = {.sa_handler = on_end};
     SCREEN *terminal;
-    top_rows_init(&screen.rows);
-    if (!choose_sort(cli, &screen.rows))
-        return cli->failure;
     if (!cli->terminal || !isatty(STDIN_FILENO))
         return cli_fail(cli, CLI_USAGE, "top needs a terminal; for a pipe there is `grasp ps`");
+    top_rows_init(&screen.rows);
+    if (!choose_sort(cli, &screen.rows)) {
+        top_rows_fini(&screen.rows);
+        return cli->failure;
+    }
     screen.interval_ns =
         (cli->options.interval_ms == CLI_UNSET ? 1000 : cli->options.interval_ms) * 1000000;
-    if (!(terminal = newterm(NULL, stdout, stdin)))
+    if (!(terminal = newterm(NULL, stdout, stdin))) {
+        top_rows_fini(&screen.rows);
         return cli_fail(cli, CLI_LOCAL, "the terminal \"%s\" is unknown: set TERM",
                         getenv("TERM") ? getenv("TERM") : "");
+    }
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
     sigaction(SIGINT, &action, NULL);

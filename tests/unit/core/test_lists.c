@@ -115,6 +115,41 @@ static void a_listed_goroutine_implies_every_older_one(void **state)
     expect_no_faults();
 }
 
+/* In pages of any size, though more than a page's ids come by in the walk: the same as all at once. */
+static void pages_of_a_list_make_the_whole(void **state)
+{
+    static const size_t sizes[] = {1, 7, 512, 1500, STAYERS + 1};
+    size_t count;
+    uint64_t *all;
+
+    (void)state;
+    leave = gr_chan_create(sizeof(int), 0);
+    atomic_store(&born_count, 0);
+    gr_go(bear, NULL);
+    eventually_count(&born_count, STAYERS, "all are born");
+    eventually_alone(STAYERS);
+    all = gr_list_all(&count);
+    assert_int_equal(count, STAYERS);
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        uint64_t page[STAYERS + 1], after = 0;
+        size_t got, at = 0;
+
+        while ((got = gr_list(GR_LIST_LIVE, after, page, sizes[s])) > 0) {
+            assert_true(got <= sizes[s] && at + got <= count);
+            assert_memory_equal(page, all + at, got * sizeof page[0]);
+            at += got;
+            after = page[got - 1];
+        }
+        assert_int_equal(at, count);
+    }
+    assert_int_equal(gr_list(GR_LIST_LIVE, 0, NULL, 0), 0);
+    free(all);
+    gr_chan_close(leave);
+    eventually_alone(0);
+    gr_chan_destroy(leave);
+    expect_no_faults();
+}
+
 /* ---- What is shown is of one life ------------------------------------------------------------------- */
 
 enum { LIVES = STAYERS * 4 };
@@ -292,6 +327,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_listed_goroutine_implies_every_older_one),
+        cmocka_unit_test(pages_of_a_list_make_the_whole),
         cmocka_unit_test(what_is_shown_is_of_one_life),
         cmocka_unit_test(a_stack_s_words_are_told_by_what_they_point_at),
     };

@@ -222,6 +222,55 @@ static void a_wake_while_held_is_remembered_and_followed_after_the_resume(void *
     expect_no_faults();
 }
 
+static void wait_for_the_close(void *arg)
+{
+    unsigned value;
+
+    (void)arg;
+    CHECK(gr_chan_recv(chan, &value) == -EPIPE);
+}
+
+/*
+ * Held on its way to a processor it becomes PREEMPTED without moving, and whoever asks next is told what the first one
+ * was: of one that never ran, of one that was woken, and of one whose slice was over.
+ */
+static void every_holder_is_told_the_same_safepoint(void **state)
+{
+    enum { CROWD = 6, LOOKS = 200 };
+    static struct spinner s[CROWD];
+    unsigned queued = 0;
+
+    (void)state;
+    chan = gr_chan_create(sizeof(unsigned), 0);
+    for (int i = 0; i < CROWD; i++)
+        spinner_start(&s[i]);
+    for (int i = 0; i < LOOKS; i++) {
+        struct gr_hold first, second;
+        bool fresh = i % 2;
+        uint64_t id = fresh ? gr_go(wait_for_the_close, NULL) : s[i / 2 % CROWD].id;
+
+        hold(&first, id);
+        if (first.stopped_in == GR_RUNNABLE) {
+            queued++;
+            while (info_of(id).state == GR_RUNNABLE)
+                sched_yield();
+            assert_int_equal(info_of(id).state, GR_PREEMPTED);
+        }
+        hold(&second, id);
+        assert_int_equal(second.safepoint, first.safepoint);
+        release(&second);
+        release(&first);
+    }
+    for (int i = 0; i < CROWD; i++)
+        spinner_end(&s[i]);
+    print_message("%u of %d were held in a queue\n", queued, LOOKS);
+    assert_true(queued > 0);
+    gr_chan_close(chan);
+    eventually_alone(0);
+    gr_chan_destroy(chan);
+    expect_no_faults();
+}
+
 static void with_no_time_only_a_stopped_one_is_held(void **state)
 {
     struct spinner s;
@@ -478,6 +527,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(holds_go_to_their_maximum_and_back_to_zero),
         cmocka_unit_test(those_excepted_are_untouched),
         cmocka_unit_test(a_wake_while_held_is_remembered_and_followed_after_the_resume),
+        cmocka_unit_test(every_holder_is_told_the_same_safepoint),
         cmocka_unit_test(with_no_time_only_a_stopped_one_is_held),
         cmocka_unit_test(suspend_of_the_dead_and_the_unknown_says_so),
         cmocka_unit_test(one_that_suspends_itself_is_resumed_by_others),

@@ -34,7 +34,8 @@ int main(int argc, char **argv)
             fprintf(stderr, "stepped: suspend: %d\n", result);
             return 1;
         }
-        stops += hold.safepoint == GR_SAFEPOINT_ASYNC;
+        /* Not one that stood where the last signal had left it, and had not run since. */
+        stops += hold.safepoint == GR_SAFEPOINT_ASYNC && hold.stopped_ns > hold.asked_ns;
         gr_hold_end(&hold);
     }
     fflush(stdout);
