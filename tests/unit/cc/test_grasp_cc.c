@@ -447,6 +447,7 @@ static void options_that_cannot_be_are_refused(void **state)
     (void)state;
     assert_refused("$SRC/other.c -static", "-static", "libgrasp.so");
     assert_refused("$SRC/other.c -fsplit-stack", "-fsplit-stack", "entry checks");
+    assert_refused("$SRC/other.c -fopenmp", "-fopenmp", "gr_go");
     assert_refused("$SRC/other.c -m32", "-m32", "64-bit");
     assert_refused("$SRC/other.c -Wl,--version-script=x.map", "--version-script", "drop");
     assert_int_equal(run("$CC"), 1);

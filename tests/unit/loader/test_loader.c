@@ -193,6 +193,15 @@ static void a_module_is_stopped_only_where_it_is_safe(void **state)
 /* ---- Refusing
  * -------------------------------------------------------------------------------------- */
 
+#ifdef SANITIZED_MODULE
+/* Its library would end the process that it comes to late. */
+static void a_module_built_with_asan_is_refused_and_ends_nothing(void **state)
+{
+    (void)state;
+    expect_refusal("sanitized", FILE_OF("loader_sanitized"), "-fsanitize");
+}
+#endif
+
 static void a_refused_import_is_named_and_no_constructor_runs(void **state)
 {
     (void)state;
@@ -359,6 +368,9 @@ int main(void)
         cmocka_unit_test(imports_go_through_stubs),
         cmocka_unit_test(a_module_is_stopped_only_where_it_is_safe),
         cmocka_unit_test(a_refused_import_is_named_and_no_constructor_runs),
+#ifdef SANITIZED_MODULE
+        cmocka_unit_test(a_module_built_with_asan_is_refused_and_ends_nothing),
+#endif
         cmocka_unit_test(what_is_not_a_module_is_told_so),
         cmocka_unit_test(an_executable_stack_is_refused),
         cmocka_unit_test(another_interface_or_missing_checks_are_refused),
