@@ -82,6 +82,19 @@ static void end(void)
     gr_trace_free();
 }
 
+static bool have_gone_on(void *target)
+{
+    return atomic_load(&rounds) >= *(unsigned long *)target;
+}
+
+/* Each waits for the other in every round: of the first ones here some may have begun before the trace. */
+static void go_on(unsigned long more)
+{
+    unsigned long target = atomic_load(&rounds) + more;
+
+    eventually(have_gone_on, &target, "the two go on");
+}
+
 static void wakes_blocks_and_holds_are_recorded(void **state)
 {
     struct gr_hold h;
@@ -89,7 +102,7 @@ static void wakes_blocks_and_holds_are_recorded(void **state)
     (void)state;
     begin();
     assert_int_equal(gr_trace_start(GR_TRACE_RECORDS), 0);
-    eventually_moves(&rounds);
+    go_on(10);
     for (int i = 0; i < HOLDS; i++) {
         hold(&h, seen.ping);
         release(&h);
@@ -107,20 +120,12 @@ static void wakes_blocks_and_holds_are_recorded(void **state)
     end();
 }
 
-static bool have_gone_on(void *target)
-{
-    return atomic_load(&rounds) >= *(unsigned long *)target;
-}
-
 static void the_last_records_are_kept_and_the_others_counted(void **state)
 {
-    unsigned long target;
-
     (void)state;
     begin();
     assert_int_equal(gr_trace_start(GR_TRACE_RECORDS_MIN), 0);
-    target = atomic_load(&rounds) + 10000;
-    eventually(have_gone_on, &target, "the two go on");
+    go_on(10000);
     gr_trace_stop();
     assert_true(gr_trace_each(look, NULL) > 0);
     assert_true(seen.records > 0);
@@ -128,8 +133,7 @@ static void the_last_records_are_kept_and_the_others_counted(void **state)
     assert_true(seen.records <= 8 * GR_TRACE_RECORDS_MIN);
     /* Nothing comes after the stop. */
     uint64_t before = seen.records;
-    target = atomic_load(&rounds) + 1000;
-    eventually(have_gone_on, &target, "the two go on");
+    go_on(1000);
     seen.records = 0;
     memset(seen.last_ns, 0, sizeof seen.last_ns);
     gr_trace_each(look, NULL);
