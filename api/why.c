@@ -174,9 +174,9 @@ void api_why_write(struct api_buf *out, struct api *api, const struct gr_info *i
     /* Of one that has ended nothing is known. */
     if (info->state == GR_DEAD || gr_wait_info(info->id, &wait))
         wait = (struct gr_wait_info){0};
+    /* One that began to wait since: what is shown is of one moment, and the loop looks for nobody. */
     if (!info->wait_reason[0])
-        wait.object_count =
-            0; /* it began to wait since: what is shown is of one moment, and the loop looks for nobody */
+        wait.object_count = 0;
     put_objects(out, &wait);
     put_holders(out, api, info);
 }
