@@ -182,7 +182,8 @@ static int set_json(struct srv_config *config, const struct option *option, cons
                     char *err, size_t err_bytes)
 {
     char number[32];
-    if (json_is_string(value) && option->kind != KIND_NUMBER)
+    /* "false" is no false: a flag takes none but a boolean. */
+    if (json_is_string(value) && option->kind != KIND_NUMBER && option->kind != KIND_FLAG)
         return set(config, option, json_string_value(value), err, err_bytes);
     if (json_is_integer(value) && option->kind == KIND_NUMBER) {
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));

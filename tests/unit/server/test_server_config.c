@@ -133,6 +133,9 @@ static void wrong_files_are_refused(void **state)
         {"{\"procs\":0}", "procs"},
         {"{\"listen\":[1]}", "listen"},
         {"{\"procs\":1,\"procs\":2}", "line 1"},
+        {"{\"no-auth\":\"false\"}", "wrong type"},
+        {"{\"allow-remote\":\"off\"}", "wrong type"},
+        {"{\"unguarded-stacks\":0}", "wrong type"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char err[512] = "";
