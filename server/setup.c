@@ -66,8 +66,10 @@ int srv_setup_tokens(struct srv_server *server, char *err, size_t err_bytes)
         snprintf(err, err_bytes, "the token file's path is too long");
         return -ENAMETOOLONG;
     }
-    if (path[0])
-        return srv_tokens_load(&server->tokens, path, err, err_bytes);
+    if (path[0]) {
+        int result = srv_tokens_load(&server->tokens, path, err, err_bytes);
+        return result == -ENOENT ? srv_tokens_make_file(&server->tokens, path, err, err_bytes) : result;
+    }
     return srv_has_tcp(server) && !server->config.no_auth ? make_token(server, err, err_bytes) : 0;
 }
 

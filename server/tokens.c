@@ -112,7 +112,7 @@ static int read_line(struct srv_tokens *tokens, char *line)
     return add(tokens, &token);
 }
 
-static int make_file(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes)
+int srv_tokens_make_file(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes)
 {
     char hex[2 * API_TOKEN_BYTES + 2];
     int result = srv_tokens_make(tokens, hex, err, err_bytes);
@@ -120,6 +120,7 @@ static int make_file(struct srv_tokens *tokens, const char *path, char *err, siz
         return result;
     strcat(hex, "\n");
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    errno = ENOSPC; /* of a write that was cut short */
     if (fd < 0 || write(fd, hex, strlen(hex)) != (ssize_t)strlen(hex))
         result = -errno;
     if (fd >= 0)
@@ -145,24 +146,30 @@ static int check_file(FILE *file, const char *path, char *err, size_t err_bytes)
 
 int srv_tokens_load(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes)
 {
-    char line[512];
+    char *line = NULL;
+    size_t line_bytes = 0;
+    ssize_t size;
     FILE *file = fopen(path, "re");
-    if (!file && errno == ENOENT)
-        return make_file(tokens, path, err, err_bytes);
     if (!file) {
         int result = -errno;
         snprintf(err, err_bytes, "the token file %s cannot be read: %s", path, strerror(-result));
         return result;
     }
     int result = check_file(file, path, err, err_bytes);
-    for (unsigned n = 1; !result && fgets(line, sizeof line, file); n++) {
-        result = read_line(tokens, line);
+    /* Whole lines: the rest of a long comment must not be read as a line of its own. */
+    for (unsigned n = 1; !result && (size = getline(&line, &line_bytes, file)) >= 0; n++) {
+        result = strlen(line) == (size_t)size ? read_line(tokens, line) : -EINVAL;
         if (result)
             snprintf(err, err_bytes,
                      "%s, line %u: write HEX or NAME SCOPE[,SCOPE] HEX, with NAME of "
                      "[A-Za-z0-9_.-], scopes read, control, load and 64 hex digits",
                      path, n);
     }
+    if (!result && !feof(file)) {
+        result = -ENOMEM;
+        snprintf(err, err_bytes, "the token file %s could not be read to its end", path);
+    }
+    free(line);
     fclose(file);
     if (!result && tokens->count == 0) {
         snprintf(err, err_bytes, "the token file %s has no token; remove it to get a new one",

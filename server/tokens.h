@@ -18,9 +18,10 @@ struct srv_tokens {
     size_t count;
 };
 
-/* Reads the file; makes it with one new token if it is absent. 0, or negative errno with a sentence
- * in err. */
+/* Reads the file. 0, or negative errno with a sentence in err; -ENOENT: it is not there. */
 int srv_tokens_load(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes);
+/* Makes one new token, and the file with it, which must not be there. As above. */
+int srv_tokens_make_file(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes);
 /* Forgets the secrets, too. */
 void srv_tokens_free(struct srv_tokens *tokens);
 /* One new token, nowhere written; its hex in hex[65]. */

@@ -183,6 +183,12 @@ def tokens_are_read_again_at_a_hangup():
         tcp.daemon.process.send_signal(signal.SIGHUP)
         until(lambda: "event=tokens-not-reloaded" in tcp.daemon.log(), "the file is refused")
         tcp.bearer(new).want(200, "GET", "/v1/runtime")
+        # Nor does one that is not there, and none is made.
+        os.unlink(tcp.tokens)
+        tcp.daemon.process.send_signal(signal.SIGHUP)
+        until(lambda: tcp.daemon.log().count("event=tokens-not-reloaded") == 2, "there is no file")
+        tcp.bearer(new).want(200, "GET", "/v1/runtime")
+        assert not os.path.exists(tcp.tokens)
 
 
 def audit(daemon):

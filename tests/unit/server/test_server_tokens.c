@@ -1,6 +1,7 @@
 /*
  * test_server_tokens.c: the token file.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,6 +82,19 @@ static void wrong_lines_are_refused_with_their_number(void **state)
     }
 }
 
+static void the_rest_of_a_long_comment_is_no_token(void **state)
+{
+    char err[512] = "", text[1200];
+    struct srv_tokens tokens;
+    for (int before = 400; before < 600; before++) {
+        snprintf(text, sizeof text, "#%0*d" HEX "\nops read " HEX "\n", before, 0);
+        assert_int_equal(load(&tokens, text, err), 0);
+        assert_int_equal(tokens.count, 1);
+        assert_string_equal(tokens.items[0].name, "ops");
+        free(tokens.items);
+    }
+}
+
 static void a_file_that_others_can_read_is_refused(void **state)
 {
     struct srv_tokens tokens = {0};
@@ -107,7 +121,8 @@ static void an_absent_file_is_made_for_us_alone(void **state)
     char err[512] = "";
     struct stat st;
     unlink(path);
-    assert_int_equal(srv_tokens_load(&made, path, err, sizeof err), 0);
+    assert_int_equal(srv_tokens_load(&made, path, err, sizeof err), -ENOENT);
+    assert_int_equal(srv_tokens_make_file(&made, path, err, sizeof err), 0);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(srv_tokens_load(&read, path, err, sizeof err), 0);
@@ -124,6 +139,7 @@ int main(void)
         CASE(a_bare_token_has_all_scopes),
         CASE(names_and_scopes_are_read),
         CASE(wrong_lines_are_refused_with_their_number),
+        CASE(the_rest_of_a_long_comment_is_no_token),
         CASE(a_file_that_others_can_read_is_refused),
         CASE(an_empty_file_is_refused),
         CASE(an_absent_file_is_made_for_us_alone),
