@@ -111,8 +111,11 @@ void api_suspension_destroy(struct api_suspension *s)
 
 void api_suspension_lease(struct api_suspension *suspension, uint64_t from_ns, uint64_t lease_ms)
 {
+    struct api_suspensions *table = &suspension->api->suspensions;
+    pthread_mutex_lock(&table->lock); /* lists are written from the pool */
     suspension->lease_ms = lease_ms;
     suspension->expires_ns = from_ns + lease_ms * 1000000;
+    pthread_mutex_unlock(&table->lock);
     /* Cannot fail for one that runs, and entering has started it. */
     (void)api_timer_set(suspension->api, &suspension->timer, suspension->expires_ns);
 }
