@@ -184,6 +184,12 @@ static bool parse_body(struct api_call *call)
                     type ? type : "no type at all");
         return false;
     }
+    const char *coding = api_request_header(request, "content-encoding");
+    if (coding && strcasecmp(coding, "identity")) {
+        api_problem(call, 415, API_CODE_UNSUPPORTED_TYPE,
+                    "the body must be sent as it is, without the Content-Encoding %.100s", coding);
+        return false;
+    }
     if (memchr(request->body, 0, request->body_bytes)) { /* jansson passes over one behind a number */
         api_problem(call, 400, API_CODE_BAD_REQUEST, "the body has a NUL byte, which JSON has nowhere");
         return false;

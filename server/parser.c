@@ -50,7 +50,7 @@ static int check_request_line(struct srv_parser *p, const char *line, size_t siz
         return fail(p, 414, API_CODE_URI_TOO_LONG, "the target is over %d bytes",
                     API_URI_BYTES_MAX);
     for (const char *c = line; c < end; c++)
-        if (*c < 0x21 && c != target && c != version)
+        if (((unsigned char)*c < 0x21 || (unsigned char)*c > 0x7e) && c != target && c != version)
             return fail(
                 p, 400, API_CODE_BAD_REQUEST,
                 "the request line has a control character, a second space or a byte over 127");
@@ -247,10 +247,11 @@ static int check_head(struct srv_parser *p)
     if (codings && count_headers(p, "content-length", &value))
         return fail(p, 400, API_CODE_BAD_REQUEST,
                     "Content-Length and Transfer-Encoding exclude each other");
-    if (count_headers(p, "authorization", &value) > 1 ||
-        count_headers(p, "content-type", &value) > 1 || count_headers(p, "origin", &value) > 1)
-        return fail(p, 400, API_CODE_BAD_REQUEST,
-                    "Authorization, Content-Type and Origin may be given once each");
+    static const char *const once[] = {"authorization", "content-type", "content-encoding", "origin",
+                                       "idempotency-key", API_HEADER_INSTANCE};
+    for (size_t i = 0; i < sizeof once / sizeof once[0]; i++)
+        if (count_headers(p, once[i], &value) > 1)
+            return fail(p, 400, API_CODE_BAD_REQUEST, "the header %s may be given once", once[i]);
     if (count_headers(p, "expect", &value)) {
         if (strcasecmp(value, "100-continue"))
             return fail(p, 417, API_CODE_EXPECTATION_FAILED, "only 100-continue can be expected");

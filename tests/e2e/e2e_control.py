@@ -105,6 +105,8 @@ def wrong_requests_get_clear_answers():
             client.want(status, method, target, body, code)
         assert client.ask("PUT", spawn, {}).headers["Allow"] == "GET, HEAD, POST"
         assert client.ask("POST", spawn, "a=b", {"Content-Type": "text/plain"}).status == 415
+        coded = client.ask("POST", spawn, "{}", {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+        assert coded.status == 415 and "gzip" in coded.json["detail"], coded
         assert client.ask("GET", spawn, headers={"Accept": "image/png"}).status == 406
         assert client.get("/v1/runtime")["spawned"] == 0
 
