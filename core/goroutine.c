@@ -355,15 +355,19 @@ static bool cancel_wait(struct gr_g *g)
     return won;
 }
 
-/* g is asked to end; the word says which life of the slot is meant. */
-static void cancel_g(struct gr_g *g, uint64_t word)
+/*
+ * g is asked to end; the word says which life of the slot is meant. False: that life is over, also if its record is kept
+ * (dead.c) and it is on its way out of the registry only: gr_info calls it dead then.
+ */
+static bool cancel_g(struct gr_g *g, uint64_t word)
 {
-    bool wake = false;
+    bool alive, wake = false;
     struct gr_m *m;
 
     gri_lock(&g->meta_lock);
-    if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
-        gri_word_generation(word)) {
+    alive = !g->kept && gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
+                            gri_word_generation(word);
+    if (alive) {
         /*
          * The flag's seq_cst store also pairs with the CAS to SYSCALL and the look at the flag in
          * arch_cancellable_syscall: it sees the flag, or we see SYSCALL below.
@@ -371,14 +375,17 @@ static void cancel_g(struct gr_g *g, uint64_t word)
         wake = cancel_wait(g);
     }
     gri_unlock(&g->meta_lock);
+    if (!alive)
+        return false;
     if (wake) {
         gri_ready(g);
-        return;
+        return true;
     }
     /* In the kernel: the signal's handler sends it out of arch_cancellable_syscall. */
     m = atomic_load_explicit(&g->m, memory_order_acquire);
     if (m && gri_word_state(atomic_load_explicit(&g->word, memory_order_seq_cst)) == GR_SYSCALL)
         gri_signal_thread(m);
+    return true;
 }
 
 int gr_cancel(uint64_t id)
@@ -386,15 +393,14 @@ int gr_cancel(uint64_t id)
     uint64_t w;
     struct gr_g *g = gri_registry_find(id, &w);
 
-    if (!g)
-        return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
-    cancel_g(g, w);
-    return 0;
+    if (g && cancel_g(g, w))
+        return 0;
+    return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
 }
 
 static void cancel_slot(void *arg, struct gr_g *g, uint64_t word)
 {
-    cancel_g(g, word);
+    (void)cancel_g(g, word);
 }
 
 void gr_cancel_all(void)

@@ -224,6 +224,28 @@ static void a_held_one_that_is_cancelled_ends_after_its_resume(void **state)
     expect_no_faults();
 }
 
+static void end_at_once(void *arg)
+{
+    (void)arg;
+}
+
+/* Between its record and its leaving the registry it was found there, and a cancel of it went well. */
+static void one_that_is_called_dead_cannot_be_cancelled(void **state)
+{
+    struct gr_info info = {0};
+
+    (void)state;
+    for (int i = 0; i < 5000; i++) {
+        uint64_t id = gr_go(end_at_once, NULL);
+
+        /* Ends: it is runnable. */
+        while (gr_info(id, &info) == 0 && info.state != GR_DEAD)
+            ;
+        assert_int_equal(gr_cancel(id), -EOWNERDEAD);
+    }
+    eventually_alone(0);
+}
+
 /* ---- Cancel against wake
  * --------------------------------------------------------------------------- */
 
@@ -313,6 +335,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cancelling_ends_every_wait),
         cmocka_unit_test(a_held_one_that_is_cancelled_ends_after_its_resume),
+        cmocka_unit_test(one_that_is_called_dead_cannot_be_cancelled),
         cmocka_unit_test(of_a_send_and_a_cancel_at_once_the_item_is_not_lost),
         cmocka_unit_test(signals_at_a_cancelled_one_end_no_call_that_need_not_block),
     };
