@@ -120,11 +120,14 @@ int srv_tokens_make_file(struct srv_tokens *tokens, const char *path, char *err,
         return result;
     strcat(hex, "\n");
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    errno = ENOSPC; /* of a write that was cut short */
-    if (fd < 0 || write(fd, hex, strlen(hex)) != (ssize_t)strlen(hex))
+    if (fd < 0) {
         result = -errno;
-    if (fd >= 0)
+    } else {
+        errno = ENOSPC; /* of a write that was cut short */
+        if (write(fd, hex, strlen(hex)) != (ssize_t)strlen(hex))
+            result = -errno;
         close(fd);
+    }
     if (result)
         snprintf(err, err_bytes, "the token file %s cannot be made: %s", path, strerror(-result));
     return result;

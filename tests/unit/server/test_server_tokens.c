@@ -131,6 +131,15 @@ static void an_absent_file_is_made_for_us_alone(void **state)
     free(read.items);
 }
 
+static void a_file_that_cannot_be_made_says_why(void **state)
+{
+    char err[512] = "";
+    struct srv_tokens tokens = {0};
+    assert_int_equal(srv_tokens_make_file(&tokens, "/nonexistent/tokens", err, sizeof err), -ENOENT);
+    assert_non_null(strstr(err, "No such file"));
+    free(tokens.items);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_path, remove_path)
 
 int main(void)
@@ -143,6 +152,7 @@ int main(void)
         CASE(a_file_that_others_can_read_is_refused),
         CASE(an_empty_file_is_refused),
         CASE(an_absent_file_is_made_for_us_alone),
+        CASE(a_file_that_cannot_be_made_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
