@@ -111,7 +111,8 @@ void gri_dead_keep(struct gr_g *g)
     g->labels = NULL;
     g->log = NULL;
     g->result = NULL;
-    g->kept = true;
+    /* release; pairs with begin in suspend.c, for whoever was told by then that it is dead. */
+    atomic_store_explicit(&g->kept, true, memory_order_release);
     gri_unlock(&g->meta_lock);
 
     gri_labels_unref(old_labels);

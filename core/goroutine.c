@@ -138,7 +138,7 @@ static int inherit(struct gr_g *g, struct gr_g *parent, const struct birth *birt
     g->root_entry = birth->entry ? birth->entry : parent ? parent->root_entry : NULL;
     g->log = !birth->entry && parent ? gri_log_ref(parent->log) : NULL;
     g->result = NULL;
-    g->kept = false;
+    atomic_store_explicit(&g->kept, false, memory_order_relaxed);
     atomic_store_explicit(&g->cancel, 0, memory_order_relaxed);
     gri_unlock(&g->meta_lock);
     g->is_root = birth->entry || !parent;
@@ -365,8 +365,9 @@ static bool cancel_g(struct gr_g *g, uint64_t word)
     struct gr_m *m;
 
     gri_lock(&g->meta_lock);
-    alive = !g->kept && gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
-                            gri_word_generation(word);
+    alive = !atomic_load_explicit(&g->kept, memory_order_relaxed) &&
+            gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
+                gri_word_generation(word);
     if (alive) {
         /*
          * The flag's seq_cst store also pairs with the CAS to SYSCALL and the look at the flag in

@@ -31,7 +31,7 @@ static bool info_strings(struct gr_g *g, struct gr_info *info)
     bool kept;
 
     gri_lock(&g->meta_lock);
-    kept = g->kept;
+    kept = atomic_load_explicit(&g->kept, memory_order_relaxed);
     strcpy(info->name, g->name);
     info->wired = g->wired;
     snprintf(info->module, sizeof info->module, "%s", g->module ? gri_module_name(g->module) : "");

@@ -330,6 +330,24 @@ static void suspend_of_the_dead_and_the_unknown_says_so(void **state)
     expect_no_faults();
 }
 
+/* Between its record and its leaving the registry it was found there, and the request went out. */
+static void one_that_is_called_dead_cannot_be_held(void **state)
+{
+    struct gr_hold h = {0};
+    struct gr_info info = {0};
+
+    (void)state;
+    for (int i = 0; i < 5000; i++) {
+        uint64_t id = gr_go(do_nothing, NULL);
+
+        /* Ends: it is runnable. */
+        while (gr_info(id, &info) == 0 && info.state != GR_DEAD)
+            ;
+        assert_int_equal(gr_hold_start(&h, id, HOLD_TIMEOUT_NS, on_told_never, NULL), -EOWNERDEAD);
+    }
+    expect_no_faults();
+}
+
 /* ---- Suspending oneself (J6)
  * ----------------------------------------------------------------------- */
 
@@ -530,6 +548,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_holder_is_told_the_same_safepoint),
         cmocka_unit_test(with_no_time_only_a_stopped_one_is_held),
         cmocka_unit_test(suspend_of_the_dead_and_the_unknown_says_so),
+        cmocka_unit_test(one_that_is_called_dead_cannot_be_held),
         cmocka_unit_test(one_that_suspends_itself_is_resumed_by_others),
         cmocka_unit_test(a_goroutine_can_suspend_all_others),
         cmocka_unit_test(in_a_no_preempt_section_the_time_out_says_so),
