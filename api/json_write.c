@@ -75,12 +75,20 @@ static void put_integer(struct api_buf *out, json_int_t value)
 void api_put_text(struct api_buf *out, const char *text)
 {
     size_t size = 0;
+    bool plain = true;
     if (!text) {
         api_buf_add(out, "null", 4);
         return;
     }
-    while (text[size] && (unsigned char)text[size] < 0x80)
-        size++;
+    for (; text[size] && (unsigned char)text[size] < 0x80; size++)
+        plain &= (unsigned char)text[size] >= 0x20 && text[size] != '"' && text[size] != '\\';
+    if (!text[size] && plain && api_buf_grow(out, size + 2)) {
+        out->data[out->size] = '"';
+        memcpy(out->data + out->size + 1, text, size);
+        out->data[out->size + size + 1] = '"';
+        out->size += size + 2;
+        return;
+    }
     if (!text[size]) { /* nothing but ASCII */
         put_string(out, text, size);
         return;

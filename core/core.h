@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <grasp/runtime.h>
 #include <grasp/waits.h>
@@ -52,6 +53,15 @@ _Noreturn void gri_panic(const char *file, int line, const char *fmt, ...)
         if (__builtin_expect(!(cond), 0))                                                          \
             GR_PANIC("%s", #cond);                                                                 \
     } while (0)
+
+/* As much of `text` as has room, and its end. In the time of a few instructions: under a lock snprintf is long. */
+static inline void gri_text_copy(char *to, size_t bytes, const char *text)
+{
+    size_t size = strnlen(text, bytes - 1);
+
+    memcpy(to, text, size);
+    to[size] = 0;
+}
 
 /*
  * A lock for a few dozen instructions. The holder is never preempted by us (runtime code is no safe-point) but

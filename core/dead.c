@@ -15,7 +15,6 @@
  */
 #include "scheduler.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -173,7 +172,7 @@ bool gri_dead_info(uint64_t id, struct gr_info *info)
     };
     strcpy(info->name, d->name);
     strcpy(info->module, d->module);
-    snprintf(info->entry, sizeof info->entry, "%s", d->root_entry ? d->root_entry->name : "");
+    gri_text_copy(info->entry, sizeof info->entry, d->root_entry ? d->root_entry->name : "");
     gri_labels_copy(d->labels, info);
     gri_unlock(&d->lock);
     return true;

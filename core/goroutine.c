@@ -396,7 +396,7 @@ int gr_cancel(uint64_t id)
 
     if (g && cancel_g(g, w))
         return 0;
-    return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
+    return gri_registry_missing(id);
 }
 
 static void cancel_slot(void *arg, struct gr_g *g, uint64_t word)

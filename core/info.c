@@ -8,7 +8,6 @@
  */
 #include "scheduler.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,11 +15,6 @@ static uint64_t load(const _Atomic(uint64_t) *field)
 {
     /* relaxed: shown to people. */
     return atomic_load_explicit(field, memory_order_relaxed);
-}
-
-static int missing(uint64_t id)
-{
-    return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
 }
 
 /* ---- The living ---------------------------------------------------------------------------------- */
@@ -34,8 +28,8 @@ static bool info_strings(struct gr_g *g, struct gr_info *info)
     kept = atomic_load_explicit(&g->kept, memory_order_relaxed);
     strcpy(info->name, g->name);
     info->wired = g->wired;
-    snprintf(info->module, sizeof info->module, "%s", g->module ? gri_module_name(g->module) : "");
-    snprintf(info->entry, sizeof info->entry, "%s", g->root_entry ? g->root_entry->name : "");
+    gri_text_copy(info->module, sizeof info->module, g->module ? gri_module_name(g->module) : "");
+    gri_text_copy(info->entry, sizeof info->entry, g->root_entry ? g->root_entry->name : "");
     gri_labels_copy(g->labels, info);
     gri_unlock(&g->meta_lock);
     return !kept;
@@ -71,7 +65,7 @@ static bool info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         uint64_t since = load(&g->wait_since_ticks);
         enum gri_wait reason = gri_wait_reason(g, state);
 
-        snprintf(info->wait_reason, sizeof info->wait_reason, "%s", gri_wait_name(reason));
+        gri_text_copy(info->wait_reason, sizeof info->wait_reason, gri_wait_name(reason));
         info->wait_ns = now > since ? gri_ticks_to_ns(now - since) : 0;
         /* A select's is of its own book-keeping. */
         info->wait_address =
@@ -91,14 +85,14 @@ int gr_info(uint64_t id, struct gr_info *info)
         if (gri_word_generation(after) == gri_word_generation(w) && info->id == id)
             return 0;
     }
-    return gri_dead_info(id, info) ? 0 : missing(id);
+    return gri_dead_info(id, info) ? 0 : gri_registry_missing(id);
 }
 
 int gr_info_result(uint64_t id, char **json)
 {
     int error = gri_dead_result(id, json);
 
-    return error == -ENOENT ? missing(id) : error;
+    return error == -ENOENT ? gri_registry_missing(id) : error;
 }
 
 ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint64_t *lost)
@@ -119,7 +113,7 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
     if (!log)
         log = gri_dead_log(root);
     if (!log)
-        return missing(root);
+        return gri_registry_missing(root);
     n = gri_log_copy(log, from, buf, bytes, lost);
     gri_log_unref(log);
     return n;

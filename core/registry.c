@@ -133,6 +133,11 @@ uint64_t gri_registry_last_id(void)
     return atomic_load_explicit(&counts.last_id, memory_order_acquire);
 }
 
+int gri_registry_missing(uint64_t id)
+{
+    return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
+}
+
 /* ---- Slots --------------------------------------------------------------------------------------- */
 
 /* block_lock held. A slot that never was used. */

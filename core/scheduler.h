@@ -238,6 +238,7 @@ typedef void gri_slot_fn(void *arg, struct gr_g *g, uint64_t word);
 size_t gri_registry_slots(void); /* that gri_registry_each looks at */
 void gri_registry_each(gri_slot_fn *fn, void *arg);
 uint64_t gri_registry_last_id(void);
+int gri_registry_missing(uint64_t id); /* -EOWNERDEAD: it lived; -ESRCH: no such goroutine was born */
 void gri_registry_init(uint64_t max_goroutines);
 uint64_t gri_registry_max(void);
 

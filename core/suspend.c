@@ -305,16 +305,11 @@ static int begin(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, bool st
     hold_init(hold, id, timeout_ns);
     if (g)
         count(&gri_count_suspends);
-    /*
-     * On its way out, and gr_info calls it dead already. The claim goes with this life. acquire; pairs with gri_dead_keep:
-     * who was told so before sees it here. Of a later life of the slot, ours is over too.
-     */
+    /* gr_info calls it dead already: the claim goes with this life. acquire; pairs with gri_dead_keep. A later life's: as well. */
     if (!error && atomic_load_explicit(&g->kept, memory_order_acquire))
         error = -ESRCH;
-    if (error == -ESRCH)
-        return id >= 1 && id <= gri_registry_last_id() ? -EOWNERDEAD : -ESRCH;
     if (error)
-        return error;
+        return error == -ESRCH ? gri_registry_missing(id) : error;
     *out = hold->g = g;
     hold->generation = gri_word_generation(held_word);
     if (timeout_ns == 0) {

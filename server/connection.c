@@ -20,6 +20,7 @@ static void on_closed(uv_handle_t *handle)
     struct srv_conn *conn = handle->data;
     srv_parser_fini(&conn->parser);
     api_buf_free(&conn->backlog);
+    api_buf_free(&conn->spare);
     free(conn);
 }
 

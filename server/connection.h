@@ -61,6 +61,7 @@ struct srv_conn {
     struct srv_exchange *first, **last;
     size_t queued;
     struct api_buf backlog; /* bytes that came while the pipeline was full */
+    struct api_buf spare;   /* of the last answer, for the next one; or none */
     bool feeding, reading, eof, closing;
     bool last_answer;  /* I3 */
     bool said_close;   /* that answer was written */

@@ -12,7 +12,8 @@
 
 #include "connection.h"
 
-#define HEAD_BYTES 1024 /* what nearly every answer's status line and headers need */
+#define HEAD_BYTES   1024 /* what nearly every answer's status line and headers need */
+#define TOGETHER_MAX 3072 /* a body so small follows its head in one buffer */
 
 static struct srv_exchange *create(struct srv_conn *conn)
 {
@@ -20,7 +21,9 @@ static struct srv_exchange *create(struct srv_conn *conn)
     if (!x)
         return NULL;
     memset(x, 0, offsetof(struct srv_exchange, headers));
-    if (!api_buf_reserve(&x->out, HEAD_BYTES)) {
+    x->out = conn->spare;
+    conn->spare = (struct api_buf){0};
+    if (!api_buf_reserve(&x->out, HEAD_BYTES + TOGETHER_MAX)) {
         free(x);
         return NULL;
     }
@@ -79,7 +82,12 @@ void srv_exchange_destroy(struct srv_exchange *x, bool delivered)
     }
     api_buf_free(&x->head);
     api_buf_free(&x->body);
-    api_buf_free(&x->out);
+    if (x->conn && !x->conn->spare.data && x->out.capacity == HEAD_BYTES + TOGETHER_MAX) {
+        api_buf_clear(&x->out);
+        x->conn->spare = x->out;
+    } else {
+        api_buf_free(&x->out);
+    }
     free(x);
 }
 
@@ -149,6 +157,7 @@ void srv_exchange_frame(struct srv_exchange *x, uv_buf_t bufs[3], unsigned *coun
 {
     struct api_reply *reply = &x->call.reply;
     bool chunked = reply->streaming && !x->http10 && !x->is_head;
+    bool apart = chunked || x->is_head || reply->body.size > TOGETHER_MAX;
     api_buf_clear(&x->out);
     if (!x->headers_sent)
         add_status(x);
@@ -157,9 +166,11 @@ void srv_exchange_frame(struct srv_exchange *x, uv_buf_t bufs[3], unsigned *coun
         reply->more = false; /* the headers are all that was asked for */
     if (chunked && reply->body.size)
         api_buf_printf(&x->out, "%zx\r\n", reply->body.size);
+    if (!apart)
+        api_buf_add(&x->out, reply->body.data, reply->body.size);
     bufs[0] = uv_buf_init(x->out.data, (unsigned)x->out.size);
     *count = 1;
-    if (!x->is_head && reply->body.size)
+    if (apart && !x->is_head && reply->body.size)
         bufs[(*count)++] = uv_buf_init(reply->body.data, (unsigned)reply->body.size);
     if (chunked) {
         const char *tail = !reply->body.size ? "0\r\n\r\n" : reply->more ? "\r\n" : "\r\n0\r\n\r\n";
