@@ -87,12 +87,32 @@ static bool read_scopes(char *text, unsigned *scopes)
     return *scopes != 0;
 }
 
-/* 0: a token or an empty line; -EINVAL. */
-static int read_line(struct srv_tokens *tokens, char *line)
+/*
+ * A name is one principal, with one set of scopes; two tokens of it are an old one and the new one that takes its place. A
+ * secret that two lines have would make one principal of two.
+ */
+static const char *clash(const struct srv_tokens *tokens, const struct api_token *token)
+{
+    for (size_t i = 0; i < tokens->count; i++) {
+        const struct api_token *other = &tokens->items[i];
+        if (memcmp(other->secret, token->secret, sizeof token->secret) == 0)
+            return "this token stands in a line above already";
+        if (strcmp(other->name, token->name) == 0 && other->scopes != token->scopes)
+            return "this name has other scopes in a line above; give it the same, or another name";
+    }
+    return NULL;
+}
+
+static const char wrong_line[] = "write HEX or NAME SCOPE[,SCOPE] HEX, with NAME of [A-Za-z0-9_.-], scopes read, "
+                                 "control, load and 64 hex digits";
+
+/* 0: a token or an empty line; -EINVAL, and why in *wrong. */
+static int read_line(struct srv_tokens *tokens, char *line, const char **wrong)
 {
     struct api_token token = {.name = "default", .scopes = API_SCOPE_ALL};
     char *save, *word[3] = {NULL};
     size_t count = 0;
+    *wrong = wrong_line;
     line[strcspn(line, "#\r\n")] = 0;
     for (char *w = strtok_r(line, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
         if (count == 3)
@@ -109,7 +129,9 @@ static int read_line(struct srv_tokens *tokens, char *line)
     }
     if (count == 2 || !read_secret(word[count - 1], token.secret))
         return -EINVAL;
-    return add(tokens, &token);
+    const char *why = clash(tokens, &token);
+    *wrong = why ? why : "out of memory";
+    return why ? -EINVAL : add(tokens, &token);
 }
 
 int srv_tokens_make_file(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes)
@@ -133,10 +155,10 @@ int srv_tokens_make_file(struct srv_tokens *tokens, const char *path, char *err,
     return result;
 }
 
-static int check_file(FILE *file, const char *path, char *err, size_t err_bytes)
+static int check_file(int fd, const char *path, char *err, size_t err_bytes)
 {
     struct stat st;
-    if (fstat(fileno(file), &st) || !S_ISREG(st.st_mode)) {
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         snprintf(err, err_bytes, "the token file %s is no regular file", path);
         return -EINVAL;
     }
@@ -147,31 +169,49 @@ static int check_file(FILE *file, const char *path, char *err, size_t err_bytes)
     return 0;
 }
 
+/* Without waiting for a writer, should it be a pipe. */
+static int open_file(const char *path, FILE **file, char *err, size_t err_bytes)
+{
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int result = fd < 0 ? -errno : check_file(fd, path, err, err_bytes);
+    if (fd >= 0 && result) {
+        close(fd);
+        return result;
+    }
+    *file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (*file)
+        return 0;
+    if (fd >= 0) {
+        result = -ENOMEM;
+        close(fd);
+    }
+    snprintf(err, err_bytes, "the token file %s cannot be read: %s", path, strerror(-result));
+    return result;
+}
+
 int srv_tokens_load(struct srv_tokens *tokens, const char *path, char *err, size_t err_bytes)
 {
     char *line = NULL;
     size_t line_bytes = 0;
     ssize_t size;
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        int result = -errno;
-        snprintf(err, err_bytes, "the token file %s cannot be read: %s", path, strerror(-result));
+    const char *wrong;
+    FILE *file;
+    int result = open_file(path, &file, err, err_bytes);
+    if (result)
         return result;
-    }
-    int result = check_file(file, path, err, err_bytes);
     /* Whole lines: the rest of a long comment must not be read as a line of its own. */
     for (unsigned n = 1; !result && (size = getline(&line, &line_bytes, file)) >= 0; n++) {
-        result = strlen(line) == (size_t)size ? read_line(tokens, line) : -EINVAL;
+        wrong = wrong_line;
+        result = strlen(line) == (size_t)size ? read_line(tokens, line, &wrong) : -EINVAL;
         if (result)
-            snprintf(err, err_bytes,
-                     "%s, line %u: write HEX or NAME SCOPE[,SCOPE] HEX, with NAME of "
-                     "[A-Za-z0-9_.-], scopes read, control, load and 64 hex digits",
-                     path, n);
+            snprintf(err, err_bytes, "%s, line %u: %s", path, n, wrong);
     }
     if (!result && !feof(file)) {
         result = -ENOMEM;
         snprintf(err, err_bytes, "the token file %s could not be read to its end", path);
     }
+    if (line)
+        explicit_bzero(line, line_bytes);
     free(line);
     fclose(file);
     if (!result && tokens->count == 0) {

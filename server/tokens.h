@@ -4,7 +4,8 @@
  * Text, one token a line, '#' begins a comment:
  *     HEX                          the token "default" with all scopes
  *     NAME SCOPE[,SCOPE…] HEX      scopes: read, control, load
- * HEX is 64 hexadecimal digits. The file belongs to us or to root and nobody else can read it.
+ * HEX is 64 hexadecimal digits. The file belongs to us or to root and nobody else can read it. A name may have several tokens,
+ * as long as one takes another's place, all with the same scopes; no token may stand there twice.
  */
 #ifndef SRV_TOKENS_H
 #define SRV_TOKENS_H

@@ -18,6 +18,8 @@
 
 #define HEX "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
+#define HEX2 "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
 static char path[64];
 
 static int make_path(void **state)
@@ -60,7 +62,7 @@ static void names_and_scopes_are_read(void **state)
     struct srv_tokens tokens;
     char err[512];
     assert_int_equal(
-        load(&tokens, "# who\nops read,control " HEX "\n\nprom\tread\t" HEX " # p\n", err), 0);
+        load(&tokens, "# who\nops read,control " HEX "\n\nprom\tread\t" HEX2 " # p\n", err), 0);
     assert_int_equal(tokens.count, 2);
     assert_string_equal(tokens.items[0].name, "ops");
     assert_int_equal(tokens.items[0].scopes, API_SCOPE_READ | API_SCOPE_CONTROL);
@@ -80,6 +82,42 @@ static void wrong_lines_are_refused_with_their_number(void **state)
         assert_non_null(strstr(err, "line 1"));
         free(tokens.items);
     }
+}
+
+static void a_name_is_one_principal_with_the_same_scopes(void **state)
+{
+    struct srv_tokens tokens;
+    char err[512] = "";
+    assert_int_equal(load(&tokens, "ops read " HEX "\nops read " HEX2 "\n", err), 0);
+    assert_int_equal(tokens.count, 2);
+    free(tokens.items);
+    assert_int_equal(load(&tokens, "# who\nops read " HEX "\nops read,load " HEX2 "\n", err), -EINVAL);
+    assert_non_null(strstr(err, "line 3"));
+    assert_non_null(strstr(err, "other scopes"));
+    free(tokens.items);
+}
+
+static void a_token_stands_there_once(void **state)
+{
+    struct srv_tokens tokens;
+    char err[512] = "";
+    assert_int_equal(load(&tokens, "ops read " HEX "\n\nadm load " HEX "\n", err), -EINVAL);
+    assert_non_null(strstr(err, "line 3"));
+    assert_non_null(strstr(err, "already"));
+    free(tokens.items);
+}
+
+/* Nobody writes into the pipe: who opened it as a file would wait for ever. */
+static void what_is_no_regular_file_is_refused_at_once(void **state)
+{
+    struct srv_tokens tokens = {0};
+    char err[512] = "";
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(srv_tokens_load(&tokens, path, err, sizeof err), -EINVAL);
+    assert_non_null(strstr(err, "no regular file"));
+    assert_int_equal(srv_tokens_load(&tokens, "/tmp", err, sizeof err), -EINVAL);
+    assert_non_null(strstr(err, "no regular file"));
 }
 
 static void the_rest_of_a_long_comment_is_no_token(void **state)
@@ -148,6 +186,9 @@ int main(void)
         CASE(a_bare_token_has_all_scopes),
         CASE(names_and_scopes_are_read),
         CASE(wrong_lines_are_refused_with_their_number),
+        CASE(a_name_is_one_principal_with_the_same_scopes),
+        CASE(a_token_stands_there_once),
+        CASE(what_is_no_regular_file_is_refused_at_once),
         CASE(the_rest_of_a_long_comment_is_no_token),
         CASE(a_file_that_others_can_read_is_refused),
         CASE(an_empty_file_is_refused),
