@@ -87,6 +87,8 @@ int srv_main(int argc, char **argv)
         fputs(server.config.help ? srv_usage : "graspd " SRV_VERSION SRV_SYSTEMD_MARK "\n", stdout);
         return 0;
     }
+    if (server.config.check_config && srv_setup_check(&server, err, sizeof err))
+        return usage_error(err);
     if (server.config.check_config || server.config.print_config)
         return show_config(&server.config);
     umask(077);

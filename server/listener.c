@@ -89,6 +89,12 @@ static int find_group(struct srv_server *server)
     return 0;
 }
 
+static int check_path(struct srv_server *server, const char *flag, const char *path)
+{
+    bool fits = strlen(path) < sizeof((struct sockaddr_un *)0)->sun_path;
+    return fits ? 0 : failed(server, -ENAMETOOLONG, flag, path);
+}
+
 /* A bound socket of ours at `path`, not listened on yet. `flag` is what it is called in errors. */
 static int bind_unix(struct srv_server *server, const char *flag, const char *path,
                      struct srv_listener **out)
@@ -98,9 +104,9 @@ static int bind_unix(struct srv_server *server, const char *flag, const char *pa
     uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
     listener->uv.handle.data = listener;
     *out = listener;
-    if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-        return failed(server, -ENAMETOOLONG, flag, path);
-    int err = remove_stale(path);
+    int err = check_path(server, flag, path);
+    if (!err)
+        err = remove_stale(path);
     if (!err)
         err = uv_pipe_bind(&listener->uv.pipe, path);
     return err ? failed(server, err, flag, path) : 0;
@@ -207,15 +213,20 @@ static int check_remote(struct srv_server *server, const char *text,
     return 0;
 }
 
+/* What --listen says as an address that we may listen on. */
+static int read_address(struct srv_server *server, const char *text, struct sockaddr_storage *address)
+{
+    if (resolve(text, address) == 0)
+        return check_remote(server, text, address);
+    snprintf(server->error, sizeof server->error,
+             "--listen %s: write HOST:PORT, as 127.0.0.1:7070 or [::1]:0", text);
+    return -EINVAL;
+}
+
 static int listen_tcp(struct srv_server *server, const char *text)
 {
     struct sockaddr_storage address;
-    if (resolve(text, &address)) {
-        snprintf(server->error, sizeof server->error,
-                 "--listen %s: write HOST:PORT, as 127.0.0.1:7070 or [::1]:0", text);
-        return -EINVAL;
-    }
-    int err = check_remote(server, text, &address);
+    int err = read_address(server, text, &address);
     if (err)
         return err;
     struct srv_listener *listener = add_listener(server, true);
@@ -289,6 +300,20 @@ static int open_inherited(struct srv_server *server, int fd)
     snprintf(server->error, sizeof server->error,
              "descriptor %d that was handed over is no listening Unix or TCP socket", fd);
     return -EINVAL;
+}
+
+int srv_listen_check(struct srv_server *server)
+{
+    const struct srv_config *config = &server->config;
+    struct sockaddr_storage address;
+    int err = find_group(server);
+    if (!err && config->unix_path)
+        err = check_path(server, "--unix", config->unix_path);
+    if (!err && config->gdb_unix)
+        err = check_path(server, "--gdb-unix", config->gdb_unix);
+    for (size_t i = 0; i < config->listen_count && !err; i++)
+        err = read_address(server, config->listen[i], &address);
+    return err;
 }
 
 int srv_listen_all(struct srv_server *server)

@@ -32,7 +32,7 @@ static bool is_ours(const struct stat *st, const char *what, char *err, size_t e
     return false;
 }
 
-static int check_dir(const char *dir, char *err, size_t err_bytes)
+int srv_module_dir_check(const char *dir, char *err, size_t err_bytes)
 {
     struct stat st;
     if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
@@ -92,7 +92,7 @@ int srv_module_load(const char *dir, const char *name, bool replace, char *err, 
     char path[PATH_MAX], real[PATH_MAX];
     int result = path_of(path, sizeof path, dir, name);
     if (!result)
-        result = check_dir(dir, err, err_bytes) ? -ENOEXEC : 0;
+        result = srv_module_dir_check(dir, err, err_bytes) ? -ENOEXEC : 0;
     if (!result)
         result = resolve(dir, path, real, err, err_bytes);
     if (!result)
@@ -131,7 +131,7 @@ static void load_one(struct api *api, const char *dir, const char *name)
 int srv_module_load_all(struct api *api, const char *dir, char *err, size_t err_bytes)
 {
     struct dirent **entries;
-    int result = check_dir(dir, err, err_bytes);
+    int result = srv_module_dir_check(dir, err, err_bytes);
     int count = result ? 0 : scandir(dir, &entries, is_module, alphasort);
     if (result)
         return result;

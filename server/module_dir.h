@@ -14,6 +14,8 @@
 
 struct api;
 
+/* Whether modules may be taken from the directory at all; -errno with a sentence. */
+int srv_module_dir_check(const char *dir, char *err, size_t err_bytes);
 /* Loads dir/name.so, or replaces the module by it. As gr_module_load and gr_module_replace; -ENOEXEC
  * also for an unsafe owner or mode. Blocks on the disk. */
 int srv_module_load(const char *dir, const char *name, bool replace, char *err, size_t err_bytes);

@@ -88,6 +88,8 @@ int srv_drain_init(struct srv_server *server);
 /* listener.c */
 /* Whether anything will listen on TCP, so that tokens are needed. */
 bool srv_has_tcp(const struct srv_server *server);
+/* Whether there are such addresses and such a group; why not in server->error. */
+int srv_listen_check(struct srv_server *server);
 int srv_listen_all(struct srv_server *server);
 void srv_listeners_close(struct srv_server *server);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "module_dir.h"
 #include "systemd.h"
 
 char *srv_default_unix(const char *name)
@@ -71,6 +72,31 @@ int srv_setup_tokens(struct srv_server *server, char *err, size_t err_bytes)
         return result == -ENOENT ? srv_tokens_make_file(&server->tokens, path, err, err_bytes) : result;
     }
     return srv_has_tcp(server) && !server->config.no_auth ? make_token(server, err, err_bytes) : 0;
+}
+
+static int check_tokens(const struct srv_server *server, char *err, size_t err_bytes)
+{
+    struct srv_tokens tokens = {0};
+    char path[4096];
+    int result = token_path(server, path, sizeof path);
+    if (result)
+        snprintf(err, err_bytes, "the token file's path is too long");
+    else if (path[0])
+        result = srv_tokens_load(&tokens, path, err, err_bytes);
+    srv_tokens_free(&tokens);
+    return result == -ENOENT ? 0 : result; /* a start makes it */
+}
+
+int srv_setup_check(struct srv_server *server, char *err, size_t err_bytes)
+{
+    const char *dir = server->config.modules_dir;
+    char why[256] = "";
+    int result = check_tokens(server, err, err_bytes);
+    if (!result && dir && (result = srv_module_dir_check(dir, why, sizeof why)))
+        snprintf(err, err_bytes, "--modules %s: %s", dir, why);
+    if (!result && (result = srv_listen_check(server)))
+        snprintf(err, err_bytes, "%s", server->error);
+    return result;
 }
 
 static void reload_tokens(struct srv_server *server)

@@ -177,10 +177,35 @@ def a_configuration_is_checked_and_printed():
             assert done.returncode == 2 and mark in done.stderr and not done.stdout, (wrong, done)
 
 
+def what_a_start_would_refuse_a_check_refuses():
+    """The same sentence from both, and the check makes nothing."""
+    program = os.path.join(Daemon.bin, "graspd")
+    with tempfile.TemporaryDirectory() as directory:
+        tokens, loose = os.path.join(directory, "tokens"), os.path.join(directory, "loose")
+        with open(tokens, "w") as file:
+            file.write("# who\nann fly 00\n")
+        os.chmod(tokens, 0o600)
+        os.mkdir(loose)
+        os.chmod(loose, 0o777)
+        os.mkfifo(os.path.join(directory, "pipe"), 0o600)
+        for flags, mark in ((("--token-file", tokens), "line 2"), (("--token-file", os.path.join(directory, "pipe")), "no regular file"),
+                            (("--listen", "127.0.0.1"), "HOST:PORT"), (("--listen", "0.0.0.0:0"), "--allow-remote"),
+                            (("--unix-group", "no-such-group"), "no-such-group"), (("--modules", loose), "others can write"),
+                            (("--modules", os.path.join(directory, "none")), "No such file"), (("--gdb-unix", "/" + 200 * "x"), "--gdb-unix")):
+            said = [subprocess.run([program, "--unix", os.path.join(directory, "s"), *flags, *check], capture_output=True, text=True,
+                                   timeout=HANG_SECONDS) for check in ((), ("--check-config",))]
+            assert [done.returncode for done in said] == [1, 2], said
+            assert all(mark in done.stderr.splitlines()[-1] and not done.stdout for done in said), said
+        done = subprocess.run([program, "--check-config", "--listen", "127.0.0.1:0", "--token-file", os.path.join(directory, "new"),
+                               "--state", os.path.join(directory, "state")], capture_output=True, timeout=HANG_SECONDS)
+        assert done.returncode == 0 and sorted(os.listdir(directory)) == ["loose", "pipe", "tokens"], done
+
+
 main([
     the_manager_is_told_how_the_daemon_is,
     sockets_that_are_handed_over_are_served,
     what_cannot_be_served_is_refused,
     a_build_without_libsystemd_says_so,
     a_configuration_is_checked_and_printed,
+    what_a_start_would_refuse_a_check_refuses,
 ])
