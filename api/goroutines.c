@@ -393,6 +393,7 @@ static void spawn(struct api_call *call, const char *args, const char *const *la
     for (uint64_t i = 0; i < count; i++) {
         int64_t id = gr_spawn(module, entry, args, labels);
         if (id < 0) {
+            call->partly_done = i > 0;
             spawn_problem(call, (int)id, ids);
             return;
         }

@@ -8,7 +8,8 @@
 
 #include "internal.h"
 
-#define HEADER "Idempotency-Key"
+#define HEADER   "Idempotency-Key"
+#define SWEEP_NS UINT64_C(1000000000) /* the old ones are looked for so often at most, or where there is no room */
 
 /* ---- Entries
  * --------------------------------------------------------------------------------------- */
@@ -35,16 +36,36 @@ static void key_free(struct api_key *key)
     free(key);
 }
 
+/* K3: bytes that an entry has more, or less, than it was counted with. */
+static void count_bytes(struct api_keys *keys, struct api_key *key, size_t before, size_t after)
+{
+    keys->bytes += after - before;
+    key->share->bytes += after - before;
+}
+
+static void share_leave(struct api_key_share *share)
+{
+    if (--share->count)
+        return;
+    *share->link = share->next;
+    if (share->next)
+        share->next->link = share->link;
+    free(share);
+}
+
 static void drop(struct api_keys *keys, struct api_key *key)
 {
-    struct api_key **link = &keys->newest;
     if (key->owner)
         key->owner->key = NULL;
-    while (*link != key)
-        link = &(*link)->next;
-    *link = key->next;
+    *key->link = key->next;
+    if (key->next)
+        key->next->link = key->link;
+    *key->same_link = key->same;
+    if (key->same)
+        key->same->same_link = key->same_link;
+    count_bytes(keys, key, bytes_of(key), 0);
     keys->count--;
-    keys->bytes -= bytes_of(key);
+    share_leave(key->share);
     key_free(key);
 }
 
@@ -55,12 +76,12 @@ static bool outlived(struct api *api, const struct api_key *key, uint64_t now_ns
            !(key->suspension && api_suspension_find(api, key->suspension, &how));
 }
 
-static void drop_old(struct api *api)
+static void drop_old(struct api *api, uint64_t now_ns)
 {
-    uint64_t now = gr_now_ns();
+    api->keys.swept_ns = now_ns;
     for (struct api_key *key = api->keys.newest, *next; key; key = next) {
         next = key->next;
-        if (outlived(api, key, now))
+        if (outlived(api, key, now_ns))
             drop(&api->keys, key);
     }
 }
@@ -83,23 +104,102 @@ static bool key_valid(const char *text)
     return size >= 1 && size <= API_KEY_BYTES_MAX;
 }
 
-/* What tells entries apart. */
+/* What tells entries apart. The query does not: it only says in which form the answer is written. */
 static bool name_make(const struct api_call *call, const char *text, struct api_buf *name)
 {
+    const char *target = call->request.target;
+    const char *query = memchr(target, '?', call->request.target_bytes);
     api_buf_add(name, text, strlen(text) + 1);
     api_buf_add(name, call->principal, strlen(call->principal) + 1);
-    api_buf_add(name, call->request.target, call->request.target_bytes);
+    api_buf_add(name, target, query ? (size_t)(query - target) : call->request.target_bytes);
     return !name->failed;
 }
 
-static struct api_key *find(const struct api_keys *keys, const struct api_buf *name)
+static struct api_key **bucket_of(struct api_keys *keys, uint64_t hash)
+{
+    return &keys->bucket[(hash ^ hash >> 32) % API_KEY_BUCKETS];
+}
+
+static struct api_key *find(struct api *api, const struct api_buf *name, uint64_t now_ns)
 {
     uint64_t hash = hash_of(name->data, name->size);
-    for (struct api_key *key = keys->newest; key; key = key->next)
-        if (key->hash == hash && key->name_bytes == name->size &&
-            memcmp(key->name, name->data, name->size) == 0)
-            return key;
+    struct api_key *key = *bucket_of(&api->keys, hash);
+    while (key && (key->hash != hash || key->name_bytes != name->size ||
+                   memcmp(key->name, name->data, name->size)))
+        key = key->same;
+    if (!key || !outlived(api, key, now_ns))
+        return key;
+    drop(&api->keys, key);
     return NULL;
+}
+
+static struct api_key_share *share_find(const struct api_keys *keys, const char *principal)
+{
+    struct api_key_share *share = keys->shares;
+    while (share && strcmp(share->principal, principal))
+        share = share->next;
+    return share;
+}
+
+/* The principal's share, one entry more in it; NULL: out of memory. */
+static struct api_key_share *share_enter(struct api_keys *keys, const char *principal)
+{
+    struct api_key_share *share = share_find(keys, principal);
+    if (!share) {
+        size_t bytes = strlen(principal) + 1;
+        share = malloc(sizeof *share + bytes);
+        if (!share)
+            return NULL;
+        share->count = share->bytes = 0;
+        memcpy(share->principal, principal, bytes);
+        share->next = keys->shares;
+        share->link = &keys->shares;
+        if (share->next)
+            share->next->link = &share->next;
+        keys->shares = share;
+    }
+    share->count++;
+    return share;
+}
+
+static bool has_room(const struct api_keys *keys, const char *principal)
+{
+    const struct api_key_share *share = share_find(keys, principal);
+    return keys->count < API_KEYS_MAX && keys->bytes < API_KEYS_BYTES_MAX &&
+           (!share ||
+            (share->count < API_KEYS_SHARE_MAX && share->bytes < API_KEYS_SHARE_BYTES_MAX));
+}
+
+/* Whether one more fits, if need be after a look for old ones; a problem and false if not. */
+static bool make_room(struct api_call *call, uint64_t now_ns)
+{
+    struct api_keys *keys = &call->api->keys;
+    if (has_room(keys, call->principal))
+        return true;
+    drop_old(call->api, now_ns);
+    if (has_room(keys, call->principal))
+        return true;
+    api_problem(call, 429, API_CODE_LIMIT_REACHED,
+                "too many answers are kept for " HEADER "s (%d a principal, or %d MiB, for ten minutes); "
+                "send this without one, or later",
+                API_KEYS_SHARE_MAX, API_KEYS_SHARE_BYTES_MAX >> 20);
+    return false;
+}
+
+static void link_key(struct api_keys *keys, struct api_key *key)
+{
+    struct api_key **bucket = bucket_of(keys, key->hash);
+    key->next = keys->newest;
+    key->link = &keys->newest;
+    if (key->next)
+        key->next->link = &key->next;
+    keys->newest = key;
+    key->same = *bucket;
+    key->same_link = bucket;
+    if (key->same)
+        key->same->same_link = &key->same;
+    *bucket = key;
+    keys->count++;
 }
 
 static bool make(struct api_call *call, struct api_buf *name)
@@ -108,8 +208,11 @@ static bool make(struct api_call *call, struct api_buf *name)
     struct api_key *key = calloc(1, sizeof *key);
     if (key)
         api_buf_add(&key->body, call->request.body, call->request.body_bytes);
-    if (!key || key->body.failed) {
+    if (!key || key->body.failed || !(key->share = share_enter(keys, call->principal))) {
+        if (key)
+            api_buf_free(&key->body);
         free(key);
+        api_problem_no_memory(call);
         return false;
     }
     key->hash = hash_of(name->data, name->size);
@@ -117,11 +220,9 @@ static bool make(struct api_call *call, struct api_buf *name)
     key->name_bytes = name->size;
     *name = (struct api_buf){0};
     key->owner = call;
-    key->next = keys->newest;
-    keys->newest = key;
-    keys->count++;
-    keys->bytes += bytes_of(key);
     call->key = key;
+    link_key(keys, key);
+    count_bytes(keys, key, 0, bytes_of(key));
     return true;
 }
 
@@ -170,7 +271,6 @@ static void meet(struct api_call *call, struct api_key *key, bool *now)
 bool api_keys_begin(struct api_call *call, bool *now)
 {
     const char *text = api_request_header(&call->request, HEADER);
-    struct api_keys *keys = &call->api->keys;
     struct api_buf name = {0};
     struct api_key *key;
     bool run = false;
@@ -182,18 +282,15 @@ bool api_keys_begin(struct api_call *call, bool *now)
                     HEADER " must be 1 to %d visible ASCII characters", API_KEY_BYTES_MAX);
         return false;
     }
-    drop_old(call->api);
+    uint64_t now_ns = gr_now_ns();
+    if (now_ns - call->api->keys.swept_ns > SWEEP_NS)
+        drop_old(call->api, now_ns);
     if (!name_make(call, text, &name))
         api_problem_no_memory(call);
-    else if ((key = find(keys, &name)))
+    else if ((key = find(call->api, &name, now_ns)))
         meet(call, key, now);
-    else if (keys->count >= API_KEYS_MAX || keys->bytes >= API_KEYS_BYTES_MAX)
-        api_problem(call, 429, API_CODE_LIMIT_REACHED,
-                    "too many answers are kept for " HEADER "s (%d, or %d MiB, for ten minutes); "
-                    "send this without one, or later",
-                    API_KEYS_MAX, API_KEYS_BYTES_MAX >> 20);
-    else if (!(run = make(call, &name)))
-        api_problem_no_memory(call);
+    else
+        run = make_room(call, now_ns) && make(call, &name);
     api_buf_free(&name);
     return run;
 }
@@ -205,7 +302,7 @@ bool api_keys_begin(struct api_call *call, bool *now)
 static bool worth_another_try(const struct api_call *call)
 {
     int status = call->reply.status;
-    return status >= 500 || status == 408 || status == 429;
+    return !call->partly_done && (status >= 500 || status == 408 || status == 429);
 }
 
 static bool keep_answer(struct api_call *call, struct api_key *key)
@@ -218,7 +315,7 @@ static bool keep_answer(struct api_call *call, struct api_key *key)
     key->expires_ns = gr_now_ns() + API_KEY_NS;
     key->suspension = call->claim;
     key->answered = true;
-    call->api->keys.bytes += bytes_of(key) - before;
+    count_bytes(&call->api->keys, key, before, bytes_of(key));
     return !key->headers.failed && !key->answer.failed;
 }
 

@@ -4,10 +4,13 @@
  * An entry is made when a POST with a key has passed all checks, before its handler runs; it keeps the body, to tell a
  * repetition from another request, and later the answer. Whoever comes with the same key meanwhile waits for it.
  * What could not be done (5xx, 408, 429) or was undone (a suspend whose answer did not arrive) leaves no entry: sent
- * again, it is tried again. Rejected: keeping hashes of bodies; that two bodies are the same is then a guess.
+ * again, it is tried again, unless a part was done: that answer is kept, so that the part is not done twice. Rejected:
+ * keeping hashes of bodies; that two bodies are the same is then a guess. Rejected: one limit for all; who sends many keys
+ * would keep everybody else from sending one.
  *
  *   K1  Loop only. Until it is answered an entry has an owner, whose call->key points back; later it may have none.
  *   K2  Calls that wait are on the entry's list, and leave it before they are answered.
+ *   K3  An entry is in the list of all, in its bucket, and counted in its principal's share and in the total.
  */
 #ifndef API_KEYS_H
 #define API_KEYS_H
@@ -21,12 +24,22 @@
 struct api;
 struct api_call;
 
-#define API_KEY_NS UINT64_C(600000000000) /* ten minutes */
+#define API_KEY_NS      UINT64_C(600000000000) /* ten minutes */
+#define API_KEY_BUCKETS 4096
+
+/* What one principal has of the table. There while it has anything. */
+struct api_key_share {
+    struct api_key_share *next, **link;
+    size_t count, bytes;
+    char principal[];
+};
 
 struct api_key {
-    struct api_key *next; /* newest first */
+    struct api_key *next, **link; /* of all, newest first */
+    struct api_key *same, **same_link; /* of the bucket */
+    struct api_key_share *share;
     uint64_t hash, expires_ns;
-    char *name; /* key, principal and target, each with its 0 */
+    char *name; /* key, principal and path, the first two with their 0 */
     size_t name_bytes;
     struct api_buf body;
     struct api_call *owner, *waiters;
@@ -39,8 +52,10 @@ struct api_key {
 };
 
 struct api_keys {
-    struct api_key *newest;
+    struct api_key *newest, *bucket[API_KEY_BUCKETS];
+    struct api_key_share *shares;
     size_t count, bytes;
+    uint64_t swept_ns; /* when the old ones were last looked for */
 };
 
 /*

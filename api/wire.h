@@ -41,8 +41,10 @@
 #define API_GDB_SESSIONS_MAX   16
 #define API_ROOTS_DEFAULT      1000
 #define API_ROOTS_MAX          32768 /* a word each of a full stack of the default size, and more */
-#define API_KEYS_MAX           4096   /* Idempotency-Keys that are remembered */
-#define API_KEYS_BYTES_MAX     (16 * 1024 * 1024)
+#define API_KEYS_MAX           16384  /* Idempotency-Keys that are remembered, of all and of one principal */
+#define API_KEYS_SHARE_MAX     4096
+#define API_KEYS_BYTES_MAX     (64 * 1024 * 1024)
+#define API_KEYS_SHARE_BYTES_MAX (16 * 1024 * 1024)
 #define API_KEY_BYTES_MAX      255
 #define API_SNAPSHOTS_MAX      4096   /* saved ones that are kept */
 #define API_NOTE_BYTES_MAX     255    /* owner and reason of a suspension */

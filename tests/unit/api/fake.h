@@ -39,6 +39,7 @@ struct gr_trace_record;
 extern const struct gr_trace_record *fake_trace;
 extern size_t fake_trace_count;
 extern int64_t fake_spawn_result; /* 0: spawn really */
+extern unsigned fake_spawn_room;  /* so many more, then -EAGAIN */
 extern char fake_spawn_args[256];
 extern struct gr_wait_info fake_wait; /* of every goroutine */
 extern struct gr_deadlocks fake_deadlocks;

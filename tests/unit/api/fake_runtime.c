@@ -18,6 +18,7 @@ static gr_event_fn *event_fn;
 static void *event_ctx;
 bool fake_cancelled_all, fake_births_told;
 int64_t fake_spawn_result;
+unsigned fake_spawn_room;
 char fake_spawn_args[256];
 
 void fake_reset(void)
@@ -27,6 +28,7 @@ void fake_reset(void)
     clock_ns = 1000000000;
     fake_cancelled_all = false;
     fake_spawn_result = 0;
+    fake_spawn_room = GOROUTINES_MAX;
     fake_wait = (struct gr_wait_info){0};
     fake_deadlocks = (struct gr_deadlocks){.because = GR_PROGRESS_EMPTY};
 }
@@ -258,8 +260,9 @@ int64_t gr_spawn(const char *module, const char *entry, const char *args_json,
         return -ESRCH;
     if (fake_spawn_result)
         return fake_spawn_result;
-    if (count == GOROUTINES_MAX)
+    if (count == GOROUTINES_MAX || fake_spawn_room == 0)
         return -EAGAIN;
+    fake_spawn_room--;
     strncpy(fake_spawn_args, args_json, sizeof fake_spawn_args - 1);
     return (int64_t)fake_goroutine(GR_RUNNING);
 }

@@ -15,6 +15,7 @@
 
 #define SPAWN   "/v1/goroutines"
 #define ENTRY   "{\"module\":\"mod\",\"entry\":\"main\"}"
+#define MANY    "{\"module\":\"mod\",\"entry\":\"main\",\"count\":3}"
 #define MINUTES 60000
 
 static const struct api_peer one = {.uid = 7}, another = {.uid = 8};
@@ -173,17 +174,64 @@ static void a_key_has_1_to_255_visible_characters(void **state)
     assert_int_equal(ask(key, SPAWN, ENTRY, NULL), 201);
 }
 
-static void one_key_more_than_are_remembered_is_refused(void **state)
+static void the_query_makes_no_other_request(void **state)
+{
+    char *first, *second;
+    (void)state;
+    assert_int_equal(ask("k", SPAWN, ENTRY, &first), 201);
+    assert_int_equal(ask("k", SPAWN "?format=pretty", ENTRY, &second), 201);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+}
+
+static void what_was_done_in_part_is_not_done_again(void **state)
+{
+    char *first, *second;
+    (void)state;
+    fake_spawn_room = 2;
+    assert_int_equal(ask("k", SPAWN, MANY, &first), 429);
+    assert_non_null(strstr(first, "\"ids\":[1,2]"));
+    fake_spawn_room = 100;
+    assert_int_equal(ask("k", SPAWN, MANY, &second), 429);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+    /* Nothing was done: tried again. */
+    fake_spawn_room = 0;
+    assert_int_equal(ask("l", SPAWN, MANY, NULL), 429);
+    fake_spawn_room = 100;
+    assert_int_equal(ask("l", SPAWN, MANY, NULL), 201);
+}
+
+static void fill_share(struct api_peer peer)
 {
     char key[32];
+    for (int i = 0; i < API_KEYS_SHARE_MAX; i++) {
+        snprintf(key, sizeof key, "key-%d", i);
+        assert_int_equal(ask_as(peer, key, SPAWN, ENTRY, NULL), 201);
+    }
+}
+
+static void one_key_more_than_a_share_is_refused_to_its_principal_alone(void **state)
+{
     (void)state;
     fake_spawn_result = 1;
-    for (int i = 0; i < API_KEYS_MAX; i++) {
-        snprintf(key, sizeof key, "key-%d", i);
-        assert_int_equal(ask(key, SPAWN, ENTRY, NULL), 201);
-    }
+    fill_share(one);
     assert_int_equal(ask("one-more", SPAWN, ENTRY, NULL), 429);
     assert_int_equal(ask("key-0", SPAWN, ENTRY, NULL), 201);
+    assert_int_equal(ask_as(another, "one-more", SPAWN, ENTRY, NULL), 201);
+    fake_clock_add_ms(10 * MINUTES + 1);
+    assert_int_equal(ask("one-more", SPAWN, ENTRY, NULL), 201);
+}
+
+static void one_key_more_than_all_are_remembered_is_refused(void **state)
+{
+    (void)state;
+    fake_spawn_result = 1;
+    for (uint32_t uid = 10; uid < 10 + API_KEYS_MAX / API_KEYS_SHARE_MAX; uid++)
+        fill_share((struct api_peer){.uid = uid});
+    assert_int_equal(ask("one-more", SPAWN, ENTRY, NULL), 429);
     fake_clock_add_ms(10 * MINUTES + 1);
     assert_int_equal(ask("one-more", SPAWN, ENTRY, NULL), 201);
 }
@@ -201,7 +249,10 @@ int main(void)
         TEST(what_could_not_be_done_is_tried_again),
         TEST(an_answer_is_kept_for_ten_minutes_and_while_held),
         TEST(a_key_has_1_to_255_visible_characters),
-        TEST(one_key_more_than_are_remembered_is_refused),
+        TEST(the_query_makes_no_other_request),
+        TEST(what_was_done_in_part_is_not_done_again),
+        TEST(one_key_more_than_a_share_is_refused_to_its_principal_alone),
+        TEST(one_key_more_than_all_are_remembered_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
