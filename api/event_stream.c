@@ -307,10 +307,10 @@ static void clean_up(struct api_call *call)
 
 static bool read_types(struct api_call *call, struct api_stream *stream)
 {
-    const char *text = api_param(call, "types");
-    stream->types = text ? 0 : API_EVENT_DEFAULT;
-    while (text && *text) {
-        size_t size = strcspn(text, ",");
+    const char *rest = api_param(call, "types"), *text;
+    size_t size;
+    stream->types = rest ? 0 : API_EVENT_DEFAULT;
+    while (api_item_next(&rest, &text, &size)) {
         unsigned type = 0;
         while (type < API_EVENT_TYPES &&
                (strlen(api_event_name((enum api_event_type)type)) != size ||
@@ -325,14 +325,10 @@ static bool read_types(struct api_call *call, struct api_stream *stream)
             return false;
         }
         stream->types |= 1u << type;
-        text += size + (text[size] == ',');
     }
     stream->births = (stream->types & API_EVENT_BIRTHS) != 0;
     stream->rings = api_event_rings(stream->types);
-    if (stream->types)
-        return true;
-    api_problem(call, 400, API_CODE_BAD_REQUEST, "parameter types is empty");
-    return false;
+    return true;
 }
 
 static bool read_selector(struct api_call *call, struct api_stream *stream)

@@ -246,11 +246,13 @@ static void found(struct api_job *job)
 /* "7,9,12". A problem and false if it is not that. */
 static bool read_ids(struct api_call *call, struct request *request)
 {
-    const char *text = api_param(call, "ids");
+    const char *rest = api_param(call, "ids"), *text;
+    size_t size;
     char one[32];
-    request->by_id = text != NULL;
-    while (text && *text) {
-        size_t size = strcspn(text, ",");
+    request->by_id = rest != NULL;
+    if (rest && !*rest)
+        return true; /* nobody is named */
+    while (api_item_next(&rest, &text, &size)) {
         uint64_t id;
         snprintf(one, sizeof one, "%.*s", (int)(size < 31 ? size : 31), text);
         if (!api_parse_uint(one, 1, API_ID_MAX, &id)) {
@@ -267,7 +269,6 @@ static bool read_ids(struct api_call *call, struct request *request)
             known = known || request->ids[i] == id;
         if (!known)
             request->ids[request->id_count++] = id;
-        text += size + (text[size] == ',');
     }
     return true;
 }

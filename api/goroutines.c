@@ -118,10 +118,10 @@ static unsigned state_bits(const char *name, size_t size)
 
 static bool read_states(struct api_call *call, struct goroutine_walk *w)
 {
-    const char *text = api_param(call, "state");
-    w->states = text ? 0 : ~0u;
-    while (text && *text) {
-        size_t size = strcspn(text, ",");
+    const char *rest = api_param(call, "state"), *text;
+    size_t size;
+    w->states = rest ? 0 : ~0u;
+    while (api_item_next(&rest, &text, &size)) {
         unsigned bits = state_bits(text, size);
         if (!bits) {
             api_problem(call, 400, API_CODE_BAD_REQUEST,
@@ -131,12 +131,8 @@ static bool read_states(struct api_call *call, struct goroutine_walk *w)
             return false;
         }
         w->states |= bits;
-        text += size + (text[size] == ',');
     }
-    if (w->states)
-        return true;
-    api_problem(call, 400, API_CODE_BAD_REQUEST, "parameter state is empty");
-    return false;
+    return true;
 }
 
 static bool copy_name(const struct api_call *call, const char *param, char *out)

@@ -165,6 +165,46 @@ static bool is_json_type(const char *type)
     return size == strlen(API_TYPE_JSON) && strncasecmp(type, API_TYPE_JSON, size) == 0;
 }
 
+/*
+ * The next parameter of a media type, `at` its ';': true, with its name and its value, quotes taken off, and `at` behind
+ * it. A backslash in quotes escapes nothing that a charset has, so that it makes the value one that nobody knows.
+ */
+static bool next_parameter(const char **at, const char **name, size_t *name_size,
+                           const char **value, size_t *value_size)
+{
+    const char *c = *at + strspn(*at, "; \t");
+    if (!*c)
+        return false;
+    *name = c;
+    *name_size = strcspn(c, "=; \t");
+    c += *name_size;
+    *value = c;
+    *value_size = 0;
+    if (*c == '=' && c[1] == '"') {
+        *value = c + 2;
+        *value_size = strcspn(c + 2, "\"");
+        c += 2 + *value_size;
+    } else if (*c == '=') {
+        *value = c + 1;
+        *value_size = strcspn(c + 1, "; \t");
+        c += 1 + *value_size;
+    }
+    *at = c + strcspn(c, ";");
+    return true;
+}
+
+/* JSON is UTF-8, and a text that says it is in another charset is not what it seems. */
+static bool is_utf8_type(const char *type)
+{
+    const char *at = type + strcspn(type, ";"), *name, *value;
+    size_t name_size, value_size;
+    while (next_parameter(&at, &name, &name_size, &value, &value_size))
+        if (name_size == 7 && strncasecmp(name, "charset", 7) == 0 &&
+            (value_size != 5 || strncasecmp(value, "utf-8", 5)))
+            return false;
+    return true;
+}
+
 static const struct api_field *find_field(const struct api_field *fields, const char *name)
 {
     for (; fields && fields->name; fields++)
@@ -182,6 +222,13 @@ static bool parse_body(struct api_call *call)
                     "the body must be sent as application/json, not as %.100s; use curl --json "
                     "instead of curl -d",
                     type ? type : "no type at all");
+        return false;
+    }
+    if (!is_utf8_type(type)) {
+        api_problem(call, 415, API_CODE_UNSUPPORTED_TYPE,
+                    "the body must be sent in UTF-8, which is application/json without a charset or with "
+                    "charset=utf-8, not as %.100s",
+                    type);
         return false;
     }
     const char *coding = api_request_header(request, "content-encoding");

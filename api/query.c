@@ -120,6 +120,17 @@ const char *api_target_param(const struct api_target *target, const char *name)
     return NULL;
 }
 
+bool api_item_next(const char **rest, const char **item, size_t *size)
+{
+    const char *text = *rest;
+    if (!text)
+        return false;
+    *item = text;
+    *size = strcspn(text, ",");
+    *rest = text[*size] ? text + *size + 1 : NULL;
+    return true;
+}
+
 bool api_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
     uint64_t value = 0;

@@ -28,6 +28,11 @@ struct api_target {
     char storage[API_URI_BYTES_MAX + 1];
 };
 
+/*
+ * The next item of a list with commas, also an empty one; false: there is none any more. `rest` is the list, then what is
+ * left of it, and NULL behind the last item.
+ */
+bool api_item_next(const char **rest, const char **item, size_t *size);
 /* "/path?query", `size` bytes. 0, or -EINVAL with a sentence in err. Too many segments:
  * segment_count 0. */
 int api_target_parse(struct api_target *target, const char *text, size_t size, char *err,

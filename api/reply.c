@@ -231,6 +231,26 @@ static const struct {
 };
 #define FORMATS (sizeof formats / sizeof formats[0])
 
+/* "q=0.85" of a range's parameters in thousandths; 1000 if there is none. */
+static int quality_of(const char *params, size_t size)
+{
+    size_t i = 0;
+    /* Ends: each turn goes to the next ';'. */
+    for (;;) {
+        while (i < size && params[i] != ';')
+            i++;
+        i += strspn(params + i, "; \t");
+        if (i + 2 >= size)
+            return 1000;
+        if ((params[i] | 0x20) == 'q' && params[i + 1] == '=')
+            break;
+    }
+    int quality = params[i + 2] == '1' ? 1000 : 0, scale = 100;
+    for (size_t k = i + 4; k < size && quality < 1000 && scale; k++, scale /= 10)
+        quality += params[k] >= '0' && params[k] <= '9' ? (params[k] - '0') * scale : 0;
+    return quality;
+}
+
 /* How well one media range of Accept fits a type: its quality in thousandths; -1: it does not speak
  * of it. */
 static int range_quality(const char *range, size_t size, const char *type, int *specific)
@@ -248,16 +268,7 @@ static int range_quality(const char *range, size_t size, const char *type, int *
         *specific = 0;
     else
         return -1;
-    int quality = 1000;
-    for (size_t i = name; i + 3 <= size; i++)
-        if (range[i] == 'q' && range[i + 1] == '=') {
-            int scale = 100;
-            quality = range[i + 2] == '1' ? 1000 : 0;
-            for (size_t k = i + 4; k < size && quality < 1000 && scale; k++, scale /= 10)
-                quality += range[k] >= '0' && range[k] <= '9' ? (range[k] - '0') * scale : 0;
-            break;
-        }
-    return quality;
+    return quality_of(range + name, size - name);
 }
 
 /* The quality that Accept gives to a type: the most specific range counts. */

@@ -12,30 +12,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_name(const char *name, const char *text, size_t size)
+{
+    return strlen(name) == size && strncmp(name, text, size) == 0;
+}
+
 /* Bits of the kinds in the parameter `kind`; all without it; 0 and a problem: one is unknown. */
 static unsigned kinds_asked(struct api_call *call)
 {
-    const char *text = api_param(call, "kind");
-    unsigned bits = text ? 0 : ~0u;
-    while (text && *text) {
-        size_t size = strcspn(text, ",");
-        unsigned before = bits;
-        for (unsigned kind = 0; kind < GR_ROOT_KINDS; kind++) {
-            const char *name = gr_root_kind_name((enum gr_root_kind)kind);
-            if (strlen(name) == size && strncmp(name, text, size) == 0)
-                bits |= 1u << kind;
-        }
-        if (bits == before && size) {
+    const char *rest = api_param(call, "kind"), *text;
+    size_t size;
+    unsigned bits = rest ? 0 : ~0u;
+    while (api_item_next(&rest, &text, &size)) {
+        unsigned kind = 0;
+        while (kind < GR_ROOT_KINDS && !is_name(gr_root_kind_name((enum gr_root_kind)kind), text, size))
+            kind++;
+        if (kind == GR_ROOT_KINDS) {
             api_problem(call, 400, API_CODE_BAD_REQUEST,
                         "\"%.*s\" is no kind; there are channel, mutex, condition, wait group, "
                         "goroutine, result, stack, other stack and data",
                         (int)(size > 40 ? 40 : size), text);
             return 0;
         }
-        text += size + (text[size] == ',');
+        bits |= 1u << kind;
     }
-    if (!bits)
-        api_problem(call, 400, API_CODE_BAD_REQUEST, "parameter kind is empty");
     return bits;
 }
 

@@ -53,6 +53,9 @@ static void wrong_requests_are_problems(void **state)
         {"GET", "/v1/goroutines?limit=1&limit=2", NULL, 400, "bad-request"},
         {"GET", "/v1/goroutines?cursor=x", NULL, 400, "bad-cursor"},
         {"GET", "/v1/goroutines?state=lazy", NULL, 400, "bad-request"},
+        {"GET", "/v1/goroutines?state=", NULL, 400, "bad-request"},
+        {"GET", "/v1/goroutines?state=waiting,", NULL, 400, "bad-request"},
+        {"GET", "/v1/goroutines/1/roots?kind=stack,", NULL, 400, "bad-request"},
         {"GET", "/v1/goroutines?selector=a%20b", NULL, 400, "bad-request"},
         {"GET", "/v1/goroutines?suspended=maybe", NULL, 400, "bad-request"},
         {"GET", "/v1/goroutines?format=xml", NULL, 400, "bad-request"},
@@ -152,6 +155,35 @@ static void a_body_of_another_type_names_curl(void **state)
     assert_int_equal(fake->call.reply.status, 415);
     assert_non_null(strstr(fake->body, "--json"));
     fake_finish(fake, true);
+}
+
+static void a_body_is_in_utf_8(void **state)
+{
+    static const struct {
+        const char *type;
+        int status;
+    } rows[] = {
+        {"application/json", 201},
+        {"application/json;charset=utf-8", 201},
+        {"Application/JSON ; Charset=\"UTF-8\"", 201},
+        {"application/json;", 201},
+        {"application/json; profile=\"x;charset=latin1\"; charset=utf-8", 201},
+        {"application/json; charset=latin1", 415},
+        {"application/json; charset=utf-16", 415},
+        {"application/json; charset=\"utf-16\"", 415},
+        {"application/json; charset=utf-8; charset=latin1", 415},
+        {"application/json; charset=", 415},
+        {"application/json; charset", 415},
+        {"application/json; charset=\"utf-8", 201},
+        {"application/jsonp", 415},
+    };
+    char code[64];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int status = status_with("POST", "/v1/goroutines", "{\"module\":\"mod\",\"entry\":\"main\"}",
+                                 (struct api_peer){.uid = 7}, "Content-Type", rows[i].type, code);
+        if (status != rows[i].status)
+            fail_msg("%s: %d", rows[i].type, status);
+    }
 }
 
 static const struct api_peer tcp = {.tcp = true};
@@ -273,6 +305,11 @@ static void format_beats_accept(void **state)
         {"/v1/runtime", "text/html, */*;q=0.1", "application/json", 200},
         {"/v1/runtime", "application/json;q=0, text/plain", "text/plain; charset=utf-8", 200},
         {"/v1/runtime", "image/png", "application/problem+json", 406},
+        {"/v1/runtime", "application/json;Q=0, text/plain", "text/plain; charset=utf-8", 200},
+        {"/v1/runtime", "application/json ; Q=0.1, text/plain;q=0.01", "application/json", 200},
+        {"/v1/runtime", "application/json;level=1;q=0.1, text/plain;q=0.2", "text/plain; charset=utf-8", 200},
+        {"/v1/runtime", "application/json;faq=0", "application/json", 200},
+        {"/v1/runtime", "*/*;Q=0", "application/problem+json", 406},
         {"/v1/runtime?format=text", "application/json", "text/plain; charset=utf-8", 200},
         {"/v1/runtime?format=pretty", "image/png", "application/json", 200},
     };
@@ -559,6 +596,7 @@ int main(void)
         CASE(the_unknown_field_is_named),
         CASE(json_may_be_32_deep_and_no_deeper),
         CASE(a_body_of_another_type_names_curl),
+        CASE(a_body_is_in_utf_8),
         CASE_TOKEN(tcp_asks_for_a_token_with_the_scope),
         CASE_TOKEN(unknown_hosts_are_refused_before_the_token),
         CASE(foreign_pages_change_nothing),

@@ -320,6 +320,9 @@ static void wrong_parameters_are_named(void **state)
 {
     assert_int_equal(fake_ask("GET", "/v1/events?types=nonsense", NULL, NULL), 400);
     assert_int_equal(fake_ask("GET", "/v1/events?types=", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/v1/events?types=module,", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/v1/events?types=,module", NULL, NULL), 400);
+    assert_int_equal(fake_ask("GET", "/v1/events?types=module,,log", NULL, NULL), 400);
     assert_int_equal(fake_ask("GET", "/v1/events?selector=,", NULL, NULL), 400);
     assert_int_equal(fake_ask("GET", "/v1/events?limit=1", NULL, NULL), 400);
     assert_int_equal(fake_ask("GET", "/v1/events?format=folded", NULL, NULL), 400);

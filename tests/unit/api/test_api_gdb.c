@@ -167,6 +167,7 @@ static void wrong_requests_are_refused(void **state)
     assert_refused("/v1/gdb?ids=x", 400, "bad-request");
     assert_refused("/v1/gdb?ids=0", 400, "bad-request");
     assert_refused("/v1/gdb?ids=1,,2", 400, "bad-request");
+    assert_refused("/v1/gdb?ids=1,", 400, "bad-request");
     assert_refused("/v1/gdb?ids=1&selector=k", 400, "bad-request");
     assert_refused("/v1/gdb?selector=a%20b", 400, "bad-request");
     assert_refused("/v1/gdb?nonsense=1", 400, "unknown-parameter");
