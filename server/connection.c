@@ -6,11 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <grasp/runtime.h>
-
-#include "log.h"
 
 /* ---- Closing
  * ------------------------------------------------------------------------------------- */
@@ -182,14 +179,34 @@ static bool write_first(struct srv_conn *conn)
     return true;
 }
 
+static void on_continue_written(uv_write_t *request, int status)
+{
+    struct srv_conn *conn = request->handle->data;
+    free(request);
+    if (status < 0)
+        srv_conn_close(conn); /* nothing, if it is closed already */
+    else
+        srv_conn_pump(conn);
+}
+
+/* In front of every answer: uv_try_write takes nothing while something waits to be written. */
 static void send_continue(struct srv_conn *conn)
 {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
     uv_buf_t buf = uv_buf_init((char *)line, sizeof line - 1);
     conn->continue_due = false;
-    /* A socket that has no room for 25 bytes has a client that does not read; it sends its body
-     * anyhow. */
-    (void)uv_try_write(&conn->uv.stream, &buf, 1);
+    int written = uv_try_write(&conn->uv.stream, &buf, 1);
+    if (written == (int)buf.len)
+        return;
+    if (written > 0) {
+        buf.base += written;
+        buf.len -= (size_t)written;
+    }
+    uv_write_t *request = malloc(sizeof *request);
+    if (request && uv_write(request, &conn->uv.stream, &buf, 1, on_continue_written) == 0)
+        return;
+    free(request);
+    srv_conn_close(conn);
 }
 
 /* Writes what can be written. False: the connection ended. */
@@ -210,7 +227,7 @@ static bool flush(struct srv_conn *conn)
     }
     if (conn->continue_due && !conn->first)
         send_continue(conn);
-    return true;
+    return !conn->closing;
 }
 
 void srv_conn_reply(void *ctx, struct api_call *call)
@@ -422,7 +439,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 /* ---- Time
  * ---------------------------------------------------------------------------------------- */
 
-static bool is_idle(const struct srv_conn *conn)
+bool srv_conn_idle(const struct srv_conn *conn)
 {
     return !conn->gdb && !conn->first && !srv_parser_busy(&conn->parser) &&
            uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
@@ -444,7 +461,7 @@ static void sweep_one(struct srv_conn *conn, uint64_t now)
     if (conn->lingering ? older(now, conn->linger_ns, SRV_LINGER_SECONDS)
                         : older(now, conn->moved_ns, limits->stall_seconds)) {
         srv_conn_close(conn);
-    } else if (!conn->lingering && is_idle(conn) &&
+    } else if (!conn->lingering && srv_conn_idle(conn) &&
                older(now, conn->active_ns, limits->idle_seconds)) {
         srv_conn_close(conn);
     } else if (srv_parser_busy(&conn->parser) && !conn->last_answer && may_parse(conn) &&
@@ -477,115 +494,21 @@ void srv_conn_end_all(struct srv_server *server)
             if (x->in_api)
                 api_call_abandon(&x->call);
         conn->feeding = false;
-        if (is_idle(conn) || conn->gdb)
+        if (srv_conn_idle(conn) || conn->gdb)
             srv_conn_close(conn);
         else
             srv_conn_pump(conn);
     }
 }
 
-/* ---- Accepting
- * ----------------------------------------------------------------------------------- */
+/* ---- The beginning
+ * ------------------------------------------------------------------------------ */
 
-static bool in_group(int fd, gid_t own, gid_t wanted)
+void srv_conn_begin(struct srv_conn *conn, bool gdb_only)
 {
-    gid_t groups[256];
-    socklen_t size = sizeof groups;
-    if (own == wanted)
-        return true;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size))
-        return false;
-    for (size_t i = 0; i < size / sizeof groups[0]; i++)
-        if (groups[i] == wanted)
-            return true;
-    return false;
-}
-
-static void identify(struct srv_conn *conn)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    uv_os_fd_t fd;
-    conn->peer.refused = true;
-    conn->peer.uid = (uint32_t)-1;
-    if (uv_fileno(&conn->uv.handle, &fd) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
-        return;
-    gid_t group = conn->server->unix_gid;
-    conn->peer.uid = peer.uid;
-    conn->peer.refused = peer.uid != geteuid() && peer.uid != 0 &&
-                         (group == (gid_t)-1 || !in_group(fd, peer.gid, group));
-}
-
-/* The one that has been idle for longest; NULL: none is idle. */
-static struct srv_conn *longest_idle(struct srv_server *server, bool tcp_only)
-{
-    struct srv_conn *found = NULL;
-    for (struct srv_conn *conn = server->conns; conn; conn = conn->next)
-        if (is_idle(conn) && (conn->peer.tcp || !tcp_only) &&
-            (!found || conn->active_ns < found->active_ns))
-            found = conn;
-    return found;
-}
-
-/* Room for one more; false: everybody is busy. */
-static bool make_room(struct srv_server *server, bool tcp)
-{
-    bool tcp_full = tcp && server->tcp_count >= SRV_CONNECTIONS_MAX - SRV_CONNECTIONS_UNIX;
-    if (!tcp_full && server->conn_count < SRV_CONNECTIONS_MAX)
-        return true;
-    struct srv_conn *idle = longest_idle(server, tcp_full);
-    if (idle)
-        srv_conn_close(idle);
-    return idle != NULL;
-}
-
-static struct srv_conn *create(struct srv_listener *listener)
-{
-    struct srv_conn *conn = calloc(1, sizeof *conn);
-    if (!conn)
-        return NULL;
-    struct srv_server *server = listener->server;
-    int err = listener->is_tcp ? uv_tcp_init(&server->loop, &conn->uv.tcp)
-                               : uv_pipe_init(&server->loop, &conn->uv.pipe, 0);
-    if (err) {
-        free(conn);
-        return NULL;
-    }
-    conn->uv.handle.data = conn;
-    conn->server = server;
-    conn->peer.tcp = listener->is_tcp;
-    conn->last = &conn->first;
-    conn->active_ns = conn->moved_ns = gr_now_ns();
-    srv_parser_init(&conn->parser);
-    conn->next = server->conns;
-    conn->link = &server->conns;
-    if (conn->next)
-        conn->next->link = &conn->next;
-    server->conns = conn;
-    server->conn_count++;
-    server->tcp_count += conn->peer.tcp;
-    return conn;
-}
-
-void srv_conn_accept(struct srv_listener *listener)
-{
-    bool room = make_room(listener->server, listener->is_tcp);
-    struct srv_conn *conn = create(listener);
-    if (!conn) {
-        srv_log(SRV_ERROR, "accept-failed", "reason=\"out of memory\"");
-        return;
-    }
-    if (uv_accept(&listener->uv.stream, &conn->uv.stream) || !room) {
-        srv_conn_close(conn);
-        return;
-    }
-    if (listener->is_tcp)
-        uv_tcp_nodelay(&conn->uv.tcp, 1);
-    else
-        identify(conn);
     set_reading(conn);
-    if (listener->is_gdb && !conn->closing) {
-        conn->gdb_only = true;
-        parse(conn, srv_conn_gdb_request, strlen(srv_conn_gdb_request));
-    }
+    if (!gdb_only || conn->closing)
+        return;
+    conn->gdb_only = true;
+    parse(conn, srv_conn_gdb_request, strlen(srv_conn_gdb_request));
 }

@@ -77,8 +77,12 @@ struct srv_conn {
     bool gdb_only;       /* of gdb's own socket: it never speaks HTTP */
 };
 
-/* From a listener with a pending connection. */
+/* accept.c: from a listener with a pending connection. */
 void srv_conn_accept(struct srv_listener *listener);
+/* Reads it from now on; one of gdb's own socket asks for its session. */
+void srv_conn_begin(struct srv_conn *conn, bool gdb_only);
+/* Whether nothing is received, answered or sent. */
+bool srv_conn_idle(const struct srv_conn *conn);
 void srv_conn_close(struct srv_conn *conn);
 /* Ends what is over time; once a second. */
 void srv_conn_sweep(struct srv_server *server);

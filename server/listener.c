@@ -4,14 +4,19 @@
  * A Unix socket is bound, given its mode and group, and only then listened on: before listen()
  * nobody can connect, so that there is no moment in which it is open too wide, and the process's
  * umask is left alone. A socket file that nobody answers on is a left-over and is replaced; one
- * that answers is not ours.
+ * that answers is not ours. From the look at it to listen() the directory is locked: of two daemons
+ * that start at one moment, one would else find the other's socket bound, not listened on, and take
+ * it away. Rejected: a lock file beside the socket; it would stay, and be one more name to guard.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <libgen.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,7 +26,8 @@
 #include "log.h"
 #include "server.h"
 
-#define BACKLOG 128
+#define BACKLOG    128
+#define LOCK_TRIES 500 /* of 10 ms */
 
 static int failed(struct srv_server *server, int err, const char *what, const char *name)
 {
@@ -55,6 +61,32 @@ static struct srv_listener *add_listener(struct srv_server *server, bool is_tcp)
 
 /* ---- Unix
  * ---------------------------------------------------------------------------------------- */
+
+/*
+ * A descriptor to be closed that keeps others out of the path's directory, or -1. Anybody who can read a directory can keep it
+ * locked, as /tmp: after five seconds, far longer than a start needs, it is done without.
+ */
+static int lock_directory(const char *path)
+{
+    char *copy = strdup(path);
+    int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    free(copy);
+    for (unsigned i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB); i++) {
+        if (errno != EINTR && (errno != EWOULDBLOCK || i == LOCK_TRIES)) {
+            close(fd); /* or this file system locks no directories */
+            fd = -1;
+        } else {
+            usleep(10000);
+        }
+    }
+    return fd;
+}
+
+static void unlock_directory(int lock)
+{
+    if (lock >= 0)
+        close(lock);
+}
 
 /* Removes a socket that nobody listens on. -EADDRINUSE: somebody does; -EEXIST: it is no socket. */
 static int remove_stale(const char *path)
@@ -112,9 +144,8 @@ static int bind_unix(struct srv_server *server, const char *flag, const char *pa
     return err ? failed(server, err, flag, path) : 0;
 }
 
-static int listen_gdb(struct srv_server *server)
+static int open_gdb(struct srv_server *server, const char *path)
 {
-    const char *path = server->config.gdb_unix;
     struct srv_listener *listener;
     int err = bind_unix(server, "--gdb-unix", path, &listener);
     if (err)
@@ -125,19 +156,25 @@ static int listen_gdb(struct srv_server *server)
     return listen_on(server, listener);
 }
 
-static int listen_unix(struct srv_server *server)
+static int open_own(struct srv_server *server, const char *path)
 {
-    const char *path = server->config.unix_path;
     struct srv_listener *listener;
-    int err = find_group(server);
-    if (!err)
-        err = bind_unix(server, "--unix", path, &listener);
+    int err = bind_unix(server, "--unix", path, &listener);
     if (err)
         return err;
     if (chmod(path, (mode_t)server->config.unix_mode) ||
         (server->config.unix_group && chown(path, (uid_t)-1, server->unix_gid)))
         return failed(server, -errno, "--unix-mode or --unix-group for", path);
     return listen_on(server, listener);
+}
+
+static int listen_unix(struct srv_server *server, const char *path,
+                       int (*open_it)(struct srv_server *server, const char *path))
+{
+    int lock = lock_directory(path);
+    int err = open_it(server, path);
+    unlock_directory(lock);
+    return err;
 }
 
 /* ---- TCP
@@ -318,11 +355,13 @@ int srv_listen_check(struct srv_server *server)
 
 int srv_listen_all(struct srv_server *server)
 {
-    int err = server->config.unix_path ? listen_unix(server) : find_group(server);
+    int err = find_group(server);
+    if (!err && server->config.unix_path)
+        err = listen_unix(server, server->config.unix_path, open_own);
     for (size_t i = 0; i < server->inherited_count && !err; i++)
         err = open_inherited(server, server->inherited[i]);
     if (!err && server->config.gdb_unix)
-        err = listen_gdb(server);
+        err = listen_unix(server, server->config.gdb_unix, open_gdb);
     for (size_t i = 0; i < server->config.listen_count && !err; i++)
         err = listen_tcp(server, server->config.listen[i]);
     if (!err && srv_has_tcp(server) && server->config.no_auth)

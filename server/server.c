@@ -207,6 +207,8 @@ static int prepare(struct srv_server *server)
         snprintf(server->error, sizeof server->error,
                  "the audit log in --state %s cannot be opened, or others can read it: %s",
                  server->config.state_dir, strerror(-err));
+    if (!err && server->config.state_dir)
+        srv_store_clean(server->config.state_dir);
     if (!err)
         err = create_api(server);
     if (!err)

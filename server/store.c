@@ -3,11 +3,17 @@
  */
 #include "store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#define WRITING ".writing-%d-%u" /* the process, and a serial number of it */
 
 struct api_store_file {
     int dir, fd;
@@ -27,7 +33,7 @@ int srv_store_create(const char *dir, struct api_store_file **file)
     if (!f)
         return -ENOMEM;
     f->dir = open_dir(dir);
-    snprintf(f->name, sizeof f->name, ".writing-%d-%u", (int)getpid(), serial++);
+    snprintf(f->name, sizeof f->name, WRITING, (int)getpid(), serial++);
     f->fd = f->dir < 0 ? f->dir
                        : openat(f->dir, f->name,
                                 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -40,6 +46,29 @@ int srv_store_create(const char *dir, struct api_store_file **file)
         close(f->dir);
     free(f);
     return err;
+}
+
+/* Of a process that is gone, or that had our number before us: the first of a container always has 1. */
+static bool is_left_over(const char *name)
+{
+    char whole[sizeof((struct api_store_file *)0)->name];
+    int pid;
+    unsigned serial;
+    if (sscanf(name, WRITING, &pid, &serial) != 2 || pid <= 0)
+        return false;
+    snprintf(whole, sizeof whole, WRITING, pid, serial);
+    return strcmp(name, whole) == 0 && (pid == getpid() || (kill(pid, 0) && errno == ESRCH));
+}
+
+void srv_store_clean(const char *dir)
+{
+    DIR *entries = opendir(dir);
+    if (!entries)
+        return;
+    for (struct dirent *entry; (entry = readdir(entries));)
+        if (is_left_over(entry->d_name))
+            unlinkat(dirfd(entries), entry->d_name, 0);
+    closedir(entries);
 }
 
 int srv_store_write(struct api_store_file *file, const void *bytes, size_t size)

@@ -18,6 +18,8 @@ int srv_store_create(const char *dir, struct api_store_file **file);
 int srv_store_write(struct api_store_file *file, const void *bytes, size_t size);
 /* Puts it in place under `name`, or drops it if that is NULL. Frees `file` in every case. */
 int srv_store_close(struct api_store_file *file, const char *name);
+/* Removes what processes that are gone left half-written. Blocks on the disk. */
+void srv_store_clean(const char *dir);
 ssize_t srv_store_read(const char *dir, const char *name, uint64_t offset, void *to, size_t bytes);
 int srv_store_remove(const char *dir, const char *name);
 

@@ -149,6 +149,8 @@ int srv_tokens_make_file(struct srv_tokens *tokens, const char *path, char *err,
         if (write(fd, hex, strlen(hex)) != (ssize_t)strlen(hex))
             result = -errno;
         close(fd);
+        if (result) /* a part of a token would be in the way of the next start */
+            unlink(path);
     }
     if (result)
         snprintf(err, err_bytes, "the token file %s cannot be made: %s", path, strerror(-result));

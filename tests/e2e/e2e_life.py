@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """e2e_life.py: starting, going down, and being inside another program."""
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -67,6 +69,72 @@ def a_left_over_socket_is_replaced_and_a_live_one_is_not():
         process.terminate()
         assert process.wait(HANG_SECONDS) == 0
         process.stdout.close()
+
+
+def a_start_waits_for_another_one_at_the_same_place():
+    """The case is the other daemon here: it has found the left-over, and takes its place while graspd waits."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "s")
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(path)
+        stale.close()
+        lock = os.open(directory, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = subprocess.Popen([os.path.join(Daemon.bin, "graspd"), "--unix", path], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+
+        def has_opened_the_directory():
+            with contextlib.suppress(OSError):
+                return any(os.path.realpath(f"/proc/{process.pid}/fd/{fd}") == directory
+                           for fd in os.listdir(f"/proc/{process.pid}/fd"))
+        try:
+            until(has_opened_the_directory, "graspd comes to the lock")
+            other = socket.socket(socket.AF_UNIX)
+            os.unlink(path)
+            other.bind(path)
+            other.listen()
+            os.close(lock)
+            out, err = process.communicate(timeout=HANG_SECONDS)
+            assert process.returncode == 1 and not out and "in use" in err, (process.returncode, out, err)
+            other.close()
+        finally:
+            process.kill()
+
+
+def of_many_that_start_at_once_one_serves():
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "s")
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(path)
+        stale.close()
+        many = [subprocess.Popen([os.path.join(Daemon.bin, "graspd"), "--unix", path], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True) for _ in range(6)]
+        try:
+            lines = [process.stdout.readline() for process in many]
+            ready = [process for process, line in zip(many, lines) if line.startswith("graspd ready")]
+            assert len(ready) == 1, lines
+            client = Client(UnixConnection(path))
+            assert client.get("/v1/runtime")["pid"] == ready[0].pid
+            client.close()
+            ready[0].terminate()
+            codes = [process.wait(HANG_SECONDS) for process in many]
+            assert sorted(codes) == [0] + 5 * [1] and not os.path.exists(path), codes
+        finally:
+            for process in many:
+                process.kill()
+                process.communicate()
+
+
+def what_a_crash_left_half_written_is_removed_at_the_next_start():
+    with tempfile.TemporaryDirectory() as directory:
+        with Daemon("--state", directory) as daemon:
+            left = os.path.join(directory, f".writing-{daemon.process.pid}-0")
+            with open(left, "w") as file:
+                file.write("a snapshot, half of it")
+            daemon.process.kill()
+            daemon.process.wait(HANG_SECONDS)
+        with Daemon("--state", directory):
+            assert not os.path.exists(left)
 
 
 def a_config_file_has_the_names_of_the_flags():
@@ -175,6 +243,9 @@ main([
     version_and_help_are_told,
     what_cannot_be_served_is_said,
     a_left_over_socket_is_replaced_and_a_live_one_is_not,
+    a_start_waits_for_another_one_at_the_same_place,
+    of_many_that_start_at_once_one_serves,
+    what_a_crash_left_half_written_is_removed_at_the_next_start,
     a_config_file_has_the_names_of_the_flags,
     sigterm_releases_all_and_ends_with_0,
     draining_refuses_new_work_and_says_so,

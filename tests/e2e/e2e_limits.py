@@ -142,6 +142,23 @@ def the_longest_idle_makes_room_for_the_next():
         assert is_closed(all_of_them[0]) and works(all_of_them[1]), "the first was idle for longest"
 
 
+def requests_that_do_not_end_keep_nobody_out():
+    with Daemon("--listen", "127.0.0.1:0", "--no-auth") as daemon:
+        client = daemon.client()
+        g = client.spawn("deadlock", "channel")
+        waits = occupy(daemon, g, tcp=True)
+        slow = []
+        for number in range(CONNECTIONS - UNIX_RESERVED):
+            raw = connect(daemon, tcp=True)
+            slow.append(raw)
+            raw.sendall(GET + (b"GET /", b"POST /v1/goroutines HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")[number % 2])
+            assert head(raw)[0] == 200  # and with it came the beginning of the next
+        # The first made room for the last of them; the next is the second's.
+        assert is_closed(slow[0]) and works(connect(daemon, tcp=True)) and is_closed(slow[1])
+        client.want(202, "DELETE", f"/v1/goroutines/{g}")
+        assert head(waits)[0] == 200, "who waits for an answer has kept its place"
+
+
 def busy_connections_are_not_given_up():
     with Daemon() as daemon:
         client = daemon.client()
@@ -232,6 +249,7 @@ main([
     idle_connections_end_as_announced,
     who_reads_nothing_is_dropped,
     the_longest_idle_makes_room_for_the_next,
+    requests_that_do_not_end_keep_nobody_out,
     busy_connections_are_not_given_up,
     tcp_cannot_take_the_places_of_the_unix_socket,
     descriptors_run_out_and_the_daemon_says_so_and_recovers,

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -210,6 +211,41 @@ static void continue_is_sent_before_the_body(void **state)
     close(fd);
 }
 
+/* As a socket that has room for so many bytes of a first try. */
+static _Atomic(int) room = -1; /* -1: as it is */
+int __real_uv_try_write(uv_stream_t *stream, const uv_buf_t *bufs, unsigned count);
+int __wrap_uv_try_write(uv_stream_t *stream, const uv_buf_t *bufs, unsigned count);
+int __wrap_uv_try_write(uv_stream_t *stream, const uv_buf_t *bufs, unsigned count)
+{
+    int limit = atomic_load(&room);
+    uv_buf_t one = bufs[0];
+    if (limit < 0)
+        return __real_uv_try_write(stream, bufs, count);
+    if (limit == 0)
+        return UV_EAGAIN;
+    one.len = one.len < (size_t)limit ? one.len : (size_t)limit;
+    return __real_uv_try_write(stream, &one, 1);
+}
+
+static void a_continue_is_sent_whole_through_a_narrow_socket(void **state)
+{
+    static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    for (int limit = 0; limit < (int)sizeof line; limit++) {
+        int fd = connect_to_server();
+        char head[64] = "";
+        atomic_store(&room, limit);
+        send_text(fd, POST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+        for (size_t i = 0; i < sizeof line - 1; i++)
+            head[i] = (char)read_byte(fd);
+        assert_string_equal(head, line);
+        send_text(fd, "{}");
+        assert_int_equal(read_answer(fd, false).status, 400);
+        assert_kept(fd, "continue");
+        close(fd);
+    }
+    atomic_store(&room, -1);
+}
+
 static void a_half_closed_client_gets_its_answers(void **state)
 {
     int fd = connect_to_server();
@@ -300,6 +336,7 @@ int main(void)
         cmocka_unit_test(head_has_the_headers_of_get_and_no_body),
         cmocka_unit_test(a_stream_ends_with_its_last_line),
         cmocka_unit_test(continue_is_sent_before_the_body),
+        cmocka_unit_test(a_continue_is_sent_whole_through_a_narrow_socket),
         cmocka_unit_test(a_half_closed_client_gets_its_answers),
         cmocka_unit_test(the_longest_idle_connection_makes_room),
         cmocka_unit_test(a_client_that_reads_nothing_does_not_grow_the_server),

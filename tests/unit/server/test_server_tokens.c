@@ -3,12 +3,14 @@
  */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -178,6 +180,23 @@ static void a_file_that_cannot_be_made_says_why(void **state)
     free(tokens.items);
 }
 
+static void a_file_that_cannot_be_written_does_not_stay(void **state)
+{
+    char err[512] = "";
+    struct srv_tokens tokens = {0};
+    struct rlimit all, some;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+    some = (struct rlimit){.rlim_cur = 10, .rlim_max = all.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    unlink(path);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &some), 0);
+    int result = srv_tokens_make_file(&tokens, path, err, sizeof err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+    assert_int_equal(result, -ENOSPC);
+    assert_int_equal(access(path, F_OK), -1);
+    free(tokens.items);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_path, remove_path)
 
 int main(void)
@@ -194,6 +213,7 @@ int main(void)
         CASE(an_empty_file_is_refused),
         CASE(an_absent_file_is_made_for_us_alone),
         CASE(a_file_that_cannot_be_made_says_why),
+        CASE(a_file_that_cannot_be_written_does_not_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
