@@ -146,46 +146,6 @@ static int status_with(const char *method, const char *target, const char *json,
     return status;
 }
 
-static void a_body_of_another_type_names_curl(void **state)
-{
-    struct fake_call *fake =
-        fake_start_as("POST", "/v1/goroutines/1/suspend", "{}", (struct api_peer){.uid = 7},
-                      "Content-Type", "application/x-www-form-urlencoded");
-    fake_run();
-    assert_int_equal(fake->call.reply.status, 415);
-    assert_non_null(strstr(fake->body, "--json"));
-    fake_finish(fake, true);
-}
-
-static void a_body_is_in_utf_8(void **state)
-{
-    static const struct {
-        const char *type;
-        int status;
-    } rows[] = {
-        {"application/json", 201},
-        {"application/json;charset=utf-8", 201},
-        {"Application/JSON ; Charset=\"UTF-8\"", 201},
-        {"application/json;", 201},
-        {"application/json; profile=\"x;charset=latin1\"; charset=utf-8", 201},
-        {"application/json; charset=latin1", 415},
-        {"application/json; charset=utf-16", 415},
-        {"application/json; charset=\"utf-16\"", 415},
-        {"application/json; charset=utf-8; charset=latin1", 415},
-        {"application/json; charset=", 415},
-        {"application/json; charset", 415},
-        {"application/json; charset=\"utf-8", 201},
-        {"application/jsonp", 415},
-    };
-    char code[64];
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        int status = status_with("POST", "/v1/goroutines", "{\"module\":\"mod\",\"entry\":\"main\"}",
-                                 (struct api_peer){.uid = 7}, "Content-Type", rows[i].type, code);
-        if (status != rows[i].status)
-            fail_msg("%s: %d", rows[i].type, status);
-    }
-}
-
 static const struct api_peer tcp = {.tcp = true};
 
 static void tcp_asks_for_a_token_with_the_scope(void **state)
@@ -290,37 +250,6 @@ static void another_instance_is_refused(void **state)
     assert_int_equal(status_with("GET", "/v1/runtime", NULL, peer, "Grasp-Instance",
                                  api_instance(fake_api), code),
                      200);
-}
-
-static void format_beats_accept(void **state)
-{
-    static const struct {
-        const char *target, *accept, *type;
-        int status;
-    } rows[] = {
-        {"/v1/runtime", "application/json", "application/json", 200},
-        {"/v1/runtime", "text/plain", "text/plain; charset=utf-8", 200},
-        {"/v1/runtime", "text/*;q=0.5, application/x-ndjson", "application/x-ndjson", 200},
-        {"/v1/runtime", "*/*", "application/json", 200},
-        {"/v1/runtime", "text/html, */*;q=0.1", "application/json", 200},
-        {"/v1/runtime", "application/json;q=0, text/plain", "text/plain; charset=utf-8", 200},
-        {"/v1/runtime", "image/png", "application/problem+json", 406},
-        {"/v1/runtime", "application/json;Q=0, text/plain", "text/plain; charset=utf-8", 200},
-        {"/v1/runtime", "application/json ; Q=0.1, text/plain;q=0.01", "application/json", 200},
-        {"/v1/runtime", "application/json;level=1;q=0.1, text/plain;q=0.2", "text/plain; charset=utf-8", 200},
-        {"/v1/runtime", "application/json;faq=0", "application/json", 200},
-        {"/v1/runtime", "*/*;Q=0", "application/problem+json", 406},
-        {"/v1/runtime?format=text", "application/json", "text/plain; charset=utf-8", 200},
-        {"/v1/runtime?format=pretty", "image/png", "application/json", 200},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct fake_call *fake = fake_start_as(
-            "GET", rows[i].target, NULL, (struct api_peer){.uid = 7}, "Accept", rows[i].accept);
-        fake_run();
-        assert_int_equal(fake->call.reply.status, rows[i].status);
-        assert_string_equal(fake->call.reply.content_type, rows[i].type);
-        fake_finish(fake, true);
-    }
 }
 
 static void a_walk_meets_each_once_while_others_end_and_begin(void **state)
@@ -595,14 +524,11 @@ int main(void)
         CASE(wrong_requests_are_problems),
         CASE(the_unknown_field_is_named),
         CASE(json_may_be_32_deep_and_no_deeper),
-        CASE(a_body_of_another_type_names_curl),
-        CASE(a_body_is_in_utf_8),
         CASE_TOKEN(tcp_asks_for_a_token_with_the_scope),
         CASE_TOKEN(unknown_hosts_are_refused_before_the_token),
         CASE(foreign_pages_change_nothing),
         CASE(a_stranger_on_the_unix_socket_is_refused),
         CASE(another_instance_is_refused),
-        CASE(format_beats_accept),
         CASE(a_walk_meets_each_once_while_others_end_and_begin),
         CASE(the_next_page_keeps_the_filters),
         CASE(filters_select),
