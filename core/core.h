@@ -229,7 +229,6 @@ struct gr_g {
     const struct gr_entry *entry;
     const struct gr_entry *root_entry;
     bool is_root;
-    _Atomic(bool) kept; /* what is shown of it was given to dead.c; written under meta_lock */
     int exit_code;
 
     /* The registry's (registry.c). */

@@ -6,12 +6,16 @@
  * two processors whose goroutines end at the same time meet in one counter only, and a look-up reads ids.
  *
  * Rejected: one lock for all. With two processors spawning short goroutines most of their time went there.
+ * Rejected: a record that counts while the goroutine can still be found by its id: gr_info would call it dead, and a hold, a
+ * cancellation, the list of the living and its module's count would not, or each would have to ask for the record first.
  *
- * Invariant
+ * Invariants
  *   D1  id[i] is the id of what place i holds; it changes under the place's lock.
+ *   D2  A goroutine is dead when its word says so, and at no other moment: then it leaves the registry and is found here.
+ *       What was counted of it has been taken off before.
  *
- * Locks: a place's, under the meta_lock of who ends: whoever looks meanwhile sees the living or finds the ended, whole.
- * Under a place's lock no meta_lock is taken.
+ * Locks: the meta_lock of who ends, its place's, its bucket's (registry.c), in that order. Whoever looks meanwhile sees the
+ * living, or waits and finds the ended.
  */
 #include "scheduler.h"
 
@@ -82,7 +86,7 @@ static void fill(struct dead *d, struct gr_g *g)
     strcpy(d->name, g->name);
 }
 
-void gri_dead_keep(struct gr_g *g)
+uint64_t gri_dead_keep(struct gr_g *g)
 {
     struct ring *ring = g->is_root ? &roots : &children;
     /* relaxed: hands out places; what is in them is guarded by their locks. */
@@ -92,7 +96,11 @@ void gri_dead_keep(struct gr_g *g)
     struct gri_labels *old_labels;
     struct gri_log *old_log;
     char *old_result;
+    uint64_t word;
 
+    /* D2. Nothing of its module's code is run or read any more. */
+    if (module)
+        gri_module_live_add(module, -1);
     gri_lock(&g->meta_lock);
     gri_lock(&d->lock);
     old_labels = d->labels;
@@ -103,15 +111,12 @@ void gri_dead_keep(struct gr_g *g)
     d->log = g->log;
     d->result = g->result;
     strcpy(d->module, module ? gri_module_name(module) : "");
-    /* relaxed: looked at again under the lock. */
-    atomic_store_explicit(&ring->id[at], load(&g->id), memory_order_relaxed);
-    gri_unlock(&d->lock);
+    word = gri_registry_remove(g, &ring->id[at]);
     g->module = NULL;
     g->labels = NULL;
     g->log = NULL;
     g->result = NULL;
-    /* release; pairs with begin in suspend.c, for whoever was told by then that it is dead. */
-    atomic_store_explicit(&g->kept, true, memory_order_release);
+    gri_unlock(&d->lock);
     gri_unlock(&g->meta_lock);
 
     gri_labels_unref(old_labels);
@@ -119,8 +124,7 @@ void gri_dead_keep(struct gr_g *g)
     free(old_result);
     free(g->args);
     g->args = NULL;
-    if (module)
-        gri_module_live_add(module, -1);
+    return word;
 }
 
 static struct dead *find_in(struct ring *ring, uint64_t id)
@@ -212,7 +216,8 @@ void gri_dead_each(gri_id_fn *fn, void *arg)
 
     for (unsigned r = 0; r < 2; r++) {
         for (uint64_t i = 0; i < rings[r]->capacity && i < load(&rings[r]->count); i++) {
-            uint64_t id = load(&rings[r]->id[i]);
+            /* acquire; pairs with gri_registry_remove: whoever looks at the living afterwards does not find it. */
+            uint64_t id = atomic_load_explicit(&rings[r]->id[i], memory_order_acquire);
 
             if (id)
                 fn(arg, id);

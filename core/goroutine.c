@@ -1,8 +1,8 @@
 /*
  * goroutine.c: births and ends: gr_go, spawning a module's entry, results, labels, cancellation.
  *
- * A birth fills a slot that nobody else can see as alive (IDLE), gives it an id, makes it RUNNABLE and queues
- * it. Children inherit the root, the labels and the log of whoever bears them.
+ * A birth fills a slot that nobody else can see as alive (IDLE), gives it an id, makes it RUNNABLE and findable in one step, and
+ * queues it. Children inherit the root, the labels and the log of whoever bears them.
  */
 #include "scheduler.h"
 #include "trace_rings.h"
@@ -120,14 +120,17 @@ static void fill(struct gr_g *g, const struct birth *birth)
 static int inherit(struct gr_g *g, struct gr_g *parent, const struct birth *birth)
 {
     struct gri_labels *labels;
+    bool root = birth->entry || !parent;
     int error = gri_labels_make(&labels, parent ? parent->labels : NULL, birth->labels);
     /* Started by a program's own thread, it belongs to the module whose code it is: "main", mostly. */
     struct gri_module *module = birth->module ? birth->module
                                 : parent      ? parent->module
                                               : gri_module_of((uint64_t)(uintptr_t)birth->fn);
+    struct gri_log *log;
 
     if (error)
         return error;
+    log = root ? gri_log_create() : gri_log_ref(parent->log);
     if (module && !birth->module)
         gri_module_live_add(module, 1);
     gri_lock(&g->meta_lock);
@@ -136,12 +139,11 @@ static int inherit(struct gr_g *g, struct gr_g *parent, const struct birth *birt
     g->module = module;
     g->wired = module && gri_module_wired(module);
     g->root_entry = birth->entry ? birth->entry : parent ? parent->root_entry : NULL;
-    g->log = !birth->entry && parent ? gri_log_ref(parent->log) : NULL;
+    g->log = log;
     g->result = NULL;
-    atomic_store_explicit(&g->kept, false, memory_order_relaxed);
     atomic_store_explicit(&g->cancel, 0, memory_order_relaxed);
     gri_unlock(&g->meta_lock);
-    g->is_root = birth->entry || !parent;
+    g->is_root = root;
     return 0;
 }
 
@@ -155,13 +157,9 @@ static void set_family(struct gr_g *g, struct gr_g *parent, uint64_t id)
     atomic_store_explicit(&g->parent,
                           parent ? atomic_load_explicit(&parent->id, memory_order_relaxed) : 0,
                           memory_order_relaxed);
-    if (!g->log) {
-        struct gri_log *log = gri_log_create(id);
-
-        gri_lock(&g->meta_lock); /* by its id it can be found already */
-        g->log = log;
-        gri_unlock(&g->meta_lock);
-    }
+    /* What is asked of the parent later is asked of those that it has. */
+    if (!root && atomic_load_explicit(&parent->cancel, memory_order_relaxed))
+        atomic_store_explicit(&g->cancel, 1, memory_order_relaxed);
 }
 
 /* What a goroutine with a private stack has besides. */
@@ -193,16 +191,9 @@ static int64_t bear(const struct birth *birth)
         gri_g_abandon(g);
         return error;
     }
-    /* While IDLE nobody can hold it, so that a stale id of the slot's life before is never walked into. */
-    id = gri_registry_publish(g);
+    id = gri_registry_name(g);
     set_family(g, parent, id);
-    if (parent && atomic_load_explicit(&parent->cancel, memory_order_relaxed) && !birth->entry)
-        atomic_store_explicit(&g->cancel, 1, memory_order_relaxed);
-    w = atomic_load_explicit(&g->word, memory_order_relaxed);
-    /* Release: all of the above is seen by whoever runs, holds or walks it. seq_cst, before the load below. */
-    while (!atomic_compare_exchange_weak_explicit(&g->word, &w, gri_word_with_state(w, GR_RUNNABLE),
-                                                  memory_order_seq_cst, memory_order_relaxed))
-        ;
+    gri_registry_publish(g);
     /* seq_cst; pairs with gr_tell_births: we tell, or whoever lists after it sees us. */
     if (g->is_root || atomic_load_explicit(&gri_births_told, memory_order_seq_cst))
         gri_event(GR_EVENT_CREATED, id, atomic_load_explicit(&g->root, memory_order_relaxed), NULL);
@@ -356,8 +347,8 @@ static bool cancel_wait(struct gr_g *g)
 }
 
 /*
- * g is asked to end; the word says which life of the slot is meant. False: that life is over, also if its record is kept
- * (dead.c) and it is on its way out of the registry only: gr_info calls it dead then.
+ * g is asked to end; the word says which life of the slot is meant. False: that life is over. It does not end while meta_lock is
+ * held (dead.c), so what is asked here is in its record.
  */
 static bool cancel_g(struct gr_g *g, uint64_t word)
 {
@@ -365,9 +356,8 @@ static bool cancel_g(struct gr_g *g, uint64_t word)
     struct gr_m *m;
 
     gri_lock(&g->meta_lock);
-    alive = !atomic_load_explicit(&g->kept, memory_order_relaxed) &&
-            gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
-                gri_word_generation(word);
+    alive = gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
+            gri_word_generation(word);
     if (alive) {
         /*
          * The flag's seq_cst store also pairs with the CAS to SYSCALL and the look at the flag in

@@ -86,7 +86,10 @@ static inline struct gr_g *gri_chain_find_locked(const _Atomic(struct gr_g *) *f
 
     for (g = gri_chain_next(first); g; g = gri_chain_next(&g->id_next)) {
         if (atomic_load_explicit(&g->id, memory_order_relaxed) == id) {
-            /* acquire; pairs with the birth's CAS. Under the lock it is not removed yet: the word is this life's. */
+            /*
+             * acquire; pairs with whoever changed it last, so that what belongs to that state is seen. Its birth and its end
+             * are ordered by the lock: while it is here the word is this life's, and says that it lives.
+             */
             *word = atomic_load_explicit(&g->word, memory_order_acquire);
             break;
         }

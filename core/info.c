@@ -19,25 +19,20 @@ static uint64_t load(const _Atomic(uint64_t) *field)
 
 /* ---- The living ---------------------------------------------------------------------------------- */
 
-/* False: it has just ended, and what is shown of it is with the ended (gri_dead_keep). */
-static bool info_strings(struct gr_g *g, struct gr_info *info)
+static void info_strings(struct gr_g *g, struct gr_info *info)
 {
-    bool kept;
-
     gri_lock(&g->meta_lock);
-    kept = atomic_load_explicit(&g->kept, memory_order_relaxed);
     strcpy(info->name, g->name);
     info->wired = g->wired;
     gri_text_copy(info->module, sizeof info->module, g->module ? gri_module_name(g->module) : "");
     gri_text_copy(info->entry, sizeof info->entry, g->root_entry ? g->root_entry->name : "");
     gri_labels_copy(g->labels, info);
     gri_unlock(&g->meta_lock);
-    return !kept;
 }
 
-static bool info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
+static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
 {
-    enum gr_state state = gri_word_state(w) == GR_IDLE ? GR_RUNNABLE : gri_word_state(w);
+    enum gr_state state = gri_word_state(w);
     uint64_t now = arch_ticks(), cpu = load(&g->cpu_ticks);
     uint64_t until = state == GR_SYSCALL ? load(&g->wait_since_ticks) : now;
 
@@ -71,7 +66,7 @@ static bool info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         info->wait_address =
             reason == GRI_WAIT_SELECT || reason == GRI_WAIT_SYSCALL ? 0 : load(&g->wait_address);
     }
-    return info_strings(g, info);
+    info_strings(g, info);
 }
 
 int gr_info(uint64_t id, struct gr_info *info)
@@ -79,7 +74,8 @@ int gr_info(uint64_t id, struct gr_info *info)
     uint64_t w, after;
     struct gr_g *g = gri_registry_find(id, &w);
 
-    if (g && info_of_live(g, w, info)) {
+    if (g) {
+        info_of_live(g, w, info);
         /* acquire: the fields above were read before; the same generation: they are of one life. */
         after = atomic_load_explicit(&g->word, memory_order_acquire);
         if (gri_word_generation(after) == gri_word_generation(w) && info->id == id)
@@ -104,7 +100,7 @@ ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint
 
     if (g) {
         gri_lock(&g->meta_lock);
-        /* acquire; the word of this life: its log is there, or was taken along by gri_dead_keep, or it is being born yet. */
+        /* acquire; the word of this life: its log is there. */
         if (gri_word_generation(atomic_load_explicit(&g->word, memory_order_acquire)) ==
             gri_word_generation(w))
             log = gri_log_ref(g->log);

@@ -18,7 +18,7 @@ struct gri_log {
     char *ring;
 };
 
-struct gri_log *gri_log_create(uint64_t root)
+struct gri_log *gri_log_create(void)
 {
     struct gri_log *log = calloc(1, sizeof *log);
 

@@ -10,11 +10,11 @@
  * and paging through a list wants ids that do.
  *
  * Invariants
- *   R1  A g in the hash is not DEAD yet and has the id it is found by.
- *       A look-up first tries without the bucket's lock (id_chain.h): what it finds is true, what it misses is not.
+ *   R1  A g is in the hash, by its id, exactly while its word is neither DEAD nor IDLE: both change under the bucket's lock.
+ *       A look-up first tries without that lock (id_chain.h): what it finds is true, what it misses is not.
  *   R2  Blocks are only added, and published by a release store of their count.
  *
- * Locks: bucket lock; block_lock (free list, blocks). Neither is taken under the other.
+ * Locks: bucket lock, the last of any; block_lock (free list, blocks), under which none is taken.
  */
 #include "scheduler.h"
 
@@ -129,7 +129,7 @@ uint64_t gri_registry_max(void)
 
 uint64_t gri_registry_last_id(void)
 {
-    /* acquire; pairs with gri_registry_publish: whom the same thread bore before is seen alive. */
+    /* acquire; pairs with gri_registry_name: whom the same thread bore before is seen alive. */
     return atomic_load_explicit(&counts.last_id, memory_order_acquire);
 }
 
@@ -363,8 +363,6 @@ void gri_g_abandon(struct gr_g *g)
 void gri_g_free(struct gr_m *m, struct gr_g *g)
 {
     strip(g);
-    atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counts.ended, 1, memory_order_relaxed);
     give_slot(m->p, g);
 }
 
@@ -404,26 +402,58 @@ uint64_t gri_registry_ended(void)
 
 /* ---- Ids ----------------------------------------------------------------------------------------- */
 
-uint64_t gri_registry_publish(struct gr_g *g)
+uint64_t gri_registry_name(struct gr_g *g)
 {
     /* release; pairs with gri_registry_last_id. */
     uint64_t id = atomic_fetch_add_explicit(&counts.last_id, 1, memory_order_release) + 1;
-    struct bucket *b = &bucket[id % BUCKETS];
 
     gri_chain_name(g, id);
-    gri_lock(&b->lock);
-    gri_chain_push(&b->first, g);
-    gri_unlock(&b->lock);
     return id;
 }
 
-void gri_registry_remove(struct gr_g *g)
+void gri_registry_publish(struct gr_g *g)
 {
     struct bucket *b = &bucket[atomic_load_explicit(&g->id, memory_order_relaxed) % BUCKETS];
+    uint64_t w = atomic_load_explicit(&g->word, memory_order_relaxed);
 
     gri_lock(&b->lock);
-    gri_chain_remove(&b->first, g);
+    gri_chain_push(&b->first, g);
+    GRI_ASSERT(gri_word_state(w) == GR_IDLE);
+    /*
+     * Release: all that was filled in is seen by whoever runs, holds or walks it. seq_cst, before the loads of bear. While
+     * it was IDLE nobody could hold it, so the word is as it was read.
+     */
+    if (!atomic_compare_exchange_strong_explicit(&g->word, &w, gri_word_with_state(w, GR_RUNNABLE),
+                                                 memory_order_seq_cst, memory_order_relaxed))
+        GR_PANIC("an idle slot changed its word");
     gri_unlock(&b->lock);
+}
+
+uint64_t gri_registry_remove(struct gr_g *g, _Atomic(uint64_t) *ended)
+{
+    uint64_t id = atomic_load_explicit(&g->id, memory_order_relaxed), next;
+    struct bucket *b = &bucket[id % BUCKETS];
+    uint64_t w;
+
+    /* Before it is DEAD, so that whoever has seen that finds room for another. relaxed: a cap and a statistic. */
+    atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counts.ended, 1, memory_order_relaxed);
+    gri_lock(&b->lock);
+    gri_chain_remove(&b->first, g);
+    w = atomic_load_explicit(&g->word, memory_order_relaxed);
+    do {
+        GRI_ASSERT(gri_word_state(w) == GR_RUNNING);
+        next = gri_word_make(GR_DEAD, 0, gri_word_generation(w) + 1);
+        /*
+         * Pairs with suspend's CAS: a hold is in `w`, or finds the new generation. seq_cst, before whatever the
+         * host loads in gri_event to learn whether anybody wants to hear of it.
+         */
+    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, next, memory_order_seq_cst,
+                                                    memory_order_relaxed));
+    /* release; pairs with gri_dead_each. Who misses g under the bucket's lock sees it by that. */
+    atomic_store_explicit(ended, id, memory_order_release);
+    gri_unlock(&b->lock);
+    return w;
 }
 
 struct gr_g *gri_registry_find(uint64_t id, uint64_t *word)

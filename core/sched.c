@@ -85,23 +85,14 @@ __attribute__((noinline)) void gri_mcall(gri_mcall_fn *fn, void *arg)
 
 static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
 {
-    uint64_t w = atomic_load_explicit(&g->word, memory_order_relaxed), next;
     uint64_t id = atomic_load_explicit(&g->id, memory_order_relaxed);
     uint64_t root = atomic_load_explicit(&g->root, memory_order_relaxed);
+    uint64_t w;
 
     m->locked_g = NULL;
     g->pin_m = NULL;
     gri_trace(GR_TRACE_END, g, 0, 0);
-    gri_dead_keep(g);
-    gri_registry_remove(g);
-    do {
-        next = gri_word_make(GR_DEAD, 0, gri_word_generation(w) + 1);
-        /*
-         * Pairs with suspend's CAS: a hold is in `w`, or finds the new generation. seq_cst, before whatever the
-         * host loads in gri_event to learn whether anybody wants to hear of it.
-         */
-    } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, next, memory_order_seq_cst,
-                                                    memory_order_relaxed));
+    w = gri_dead_keep(g);
     if (gri_word_holds(w) > 0)
         gri_tell(g);
     /* Only now: whoever asks because of the event finds it among the ended. */

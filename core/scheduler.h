@@ -228,9 +228,12 @@ void gri_g_free(struct gr_m *m, struct gr_g *g);
 void gri_g_abandon(struct gr_g *g);
 /* How many ended. */
 uint64_t gri_registry_ended(void);
-/* Gives it an id and makes it findable. */
-uint64_t gri_registry_publish(struct gr_g *g);
-void gri_registry_remove(struct gr_g *g);
+/* Gives it the next id, by which it is not found yet. */
+uint64_t gri_registry_name(struct gr_g *g);
+/* From IDLE to RUNNABLE, and found by its id from this moment on. */
+void gri_registry_publish(struct gr_g *g);
+/* From RUNNING to DEAD, and found no more, but for its id in *ended, from this moment on. Returns the word before. */
+uint64_t gri_registry_remove(struct gr_g *g, _Atomic(uint64_t) *ended);
 /* The live goroutine with this id and its word then; NULL: none. */
 struct gr_g *gri_registry_find(uint64_t id, uint64_t *word);
 /* Calls fn for every slot that is not DEAD or IDLE; stops nobody. */
@@ -329,7 +332,7 @@ void gri_labels_unref(struct gri_labels *labels);
 int gri_labels_make(struct gri_labels **out, struct gri_labels *base, const char *const *pairs);
 int gri_labels_without(struct gri_labels **out, struct gri_labels *base, const char *key);
 void gri_labels_copy(const struct gri_labels *labels, struct gr_info *info);
-struct gri_log *gri_log_create(uint64_t root);
+struct gri_log *gri_log_create(void);
 struct gri_log *gri_log_ref(struct gri_log *log);
 void gri_log_unref(struct gri_log *log);
 void gri_log_write(struct gri_log *log, const char *line, size_t bytes);
@@ -349,8 +352,11 @@ int gri_hold_slot_end(void *slot, uint64_t serial);
 
 extern _Atomic(uint32_t) gri_draining;
 
-/* Remembers what is to be shown of a goroutine that ends; takes over its labels, result and log references. */
-void gri_dead_keep(struct gr_g *g);
+/*
+ * System stack. Ends g, which is RUNNING: remembers what is to be shown of it, takes over its labels, result and log, and makes
+ * it DEAD. Returns the word before.
+ */
+uint64_t gri_dead_keep(struct gr_g *g);
 void gri_dead_init(void);
 bool gri_dead_info(uint64_t id, struct gr_info *info);
 /* 0, -ENOMEM, or -ENOENT: not kept. */

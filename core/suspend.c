@@ -305,9 +305,6 @@ static int begin(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, bool st
     hold_init(hold, id, timeout_ns);
     if (g)
         count(&gri_count_suspends);
-    /* gr_info calls it dead already: the claim goes with this life. acquire; pairs with gri_dead_keep. A later life's: as well. */
-    if (!error && atomic_load_explicit(&g->kept, memory_order_acquire))
-        error = -ESRCH;
     if (error)
         return error == -ESRCH ? gri_registry_missing(id) : error;
     *out = hold->g = g;

@@ -41,6 +41,7 @@ KEPT = {
     ("waiting.h", 7, "release"): BY_LOCK,
     ("waiting.h", 8, "acquire"): BY_LOCK,
     ("waiting.h", 8, "release"): BY_LOCK,
+    ("id_chain.h", 7, "relaxed"): "a birth is ordered by the lock; what belongs to later states is no part of the kernel",
     ("waiting.h", 9, "acquire"): BY_LOCK,
     ("waiting.h", 9, "release"): BY_LOCK,
 }

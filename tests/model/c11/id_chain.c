@@ -2,7 +2,7 @@
  * id_chain.c: two slots in one bucket; one of them lives twice, with ids 1 and 3, the other once, with id 2. Who looks for an
  * id meanwhile, without the lock, is given the word of the life that has it, never of another, and sees what was
  * written at its birth. Who knows that one lives (KNOWN) finds it, if need be under the lock; who asks under the lock at
- * once (LOCKED) may find one that is not yet RUNNABLE.
+ * once (LOCKED) finds it RUNNABLE, or does not find it.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -47,20 +47,20 @@ static void bear(struct gr_g *g, uint64_t id)
 {
     change(g, GR_IDLE - GR_DEAD);
     gri_chain_name(g, id);
-    pthread_mutex_lock(&lock);
-    gri_chain_push(&first, g);
-    pthread_mutex_unlock(&lock);
     if (id != 1) /* who reads it must be sure that no later life writes it */
         g->birth = (int)id;
+    pthread_mutex_lock(&lock);
+    gri_chain_push(&first, g);
     change(g, GR_RUNNABLE - GR_IDLE);
+    pthread_mutex_unlock(&lock);
 }
 
 static void end(struct gr_g *g)
 {
     pthread_mutex_lock(&lock);
     gri_chain_remove(&first, g);
-    pthread_mutex_unlock(&lock);
     change(g, LIFE - GR_RUNNABLE);
+    pthread_mutex_unlock(&lock);
 }
 
 static void *lives_twice(void *arg)
@@ -107,8 +107,6 @@ static void *finder(void *arg)
     pthread_mutex_lock(&lock);
     g = gri_chain_find_locked(&first, id, &word);
     pthread_mutex_unlock(&lock);
-    if (g && gri_word_state(word) == GR_IDLE)
-        return NULL;
 #else
     g = gri_chain_find(&first, id, &word);
 #endif

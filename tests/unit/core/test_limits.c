@@ -54,6 +54,27 @@ static void one_more_than_the_most_is_refused_until_one_ends(void **state)
     }
 }
 
+/* Who has seen that one ended has room for another at once. */
+static void one_that_is_called_dead_takes_no_room(void **state)
+{
+    struct gr_info info = {0};
+    uint64_t id;
+
+    (void)state;
+    atomic_store(&may_end, 0);
+    for (int i = 0; i < MOST - 1; i++)
+        assert_int_not_equal(gr_go(wait_to_end, NULL), 0);
+    for (int i = 0; i < 5000; i++) {
+        id = gr_go(do_nothing, NULL);
+        assert_int_not_equal(id, 0);
+        /* Ends: it is runnable. */
+        while (gr_info(id, &info) == 0 && info.state != GR_DEAD)
+            ;
+    }
+    atomic_store(&may_end, 1);
+    eventually_alone(0);
+}
+
 #define SLAB_BYTES    ((uint64_t)64 * 256 * 1024) /* stack.c */
 #define SLABS_AT_MOST 2
 
@@ -158,6 +179,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_more_than_the_most_is_refused_until_one_ends),
+        cmocka_unit_test(one_that_is_called_dead_takes_no_room),
         cmocka_unit_test(stacks_of_two_sizes_in_turns_take_no_more_and_more_memory),
         cmocka_unit_test(settings_outside_their_limits_are_refused),
         cmocka_unit_test(processors_come_and_go_under_load),

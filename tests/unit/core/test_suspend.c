@@ -330,7 +330,7 @@ static void suspend_of_the_dead_and_the_unknown_says_so(void **state)
     expect_no_faults();
 }
 
-/* Between its record and its leaving the registry it was found there, and the request went out. */
+/* While it left the registry it was called dead already, and the request went out. */
 static void one_that_is_called_dead_cannot_be_held(void **state)
 {
     struct gr_hold h = {0};

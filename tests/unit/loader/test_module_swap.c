@@ -67,16 +67,10 @@ static void replace(int build)
         fail_msg("build %d: %s", build, err);
 }
 
-/* An ended goroutine may still be on its way out of the count. */
+/* Once its goroutines are seen to have ended it is not busy. */
 static int unload(void)
 {
-    int result;
-
-    do {
-        sched_yield();
-        result = gr_module_unload("swap", err, sizeof err);
-    } while (result == -EBUSY);
-    return result;
+    return gr_module_unload("swap", err, sizeof err);
 }
 
 static bool said_gone(int build)
