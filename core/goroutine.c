@@ -194,6 +194,9 @@ static int64_t bear(const struct birth *birth)
     id = gri_registry_name(g);
     set_family(g, parent, id);
     gri_registry_publish(g);
+    /* seq_cst; pairs with gr_cancel_all: we see that all are to end, or its walk comes by us. It is not queued yet. */
+    if (atomic_load_explicit(&gri_draining, memory_order_seq_cst))
+        atomic_store_explicit(&g->cancel, 1, memory_order_relaxed);
     /* seq_cst; pairs with gr_tell_births: we tell, or whoever lists after it sees us. */
     if (g->is_root || atomic_load_explicit(&gri_births_told, memory_order_seq_cst))
         gri_event(GR_EVENT_CREATED, id, atomic_load_explicit(&g->root, memory_order_relaxed), NULL);
@@ -372,9 +375,12 @@ static bool cancel_g(struct gr_g *g, uint64_t word)
         gri_ready(g);
         return true;
     }
-    /* In the kernel: the signal's handler sends it out of arch_cancellable_syscall. */
-    m = atomic_load_explicit(&g->m, memory_order_acquire);
-    if (m && gri_word_state(atomic_load_explicit(&g->word, memory_order_seq_cst)) == GR_SYSCALL)
+    /*
+     * In the kernel: the signal's handler sends it out of arch_cancellable_syscall. Its thread is read after the word, whose
+     * SYSCALL releases it: that thread, or one of a later run, which has looked at the flag.
+     */
+    if (gri_word_state(atomic_load_explicit(&g->word, memory_order_seq_cst)) == GR_SYSCALL &&
+        (m = atomic_load_explicit(&g->m, memory_order_acquire)))
         gri_signal_thread(m);
     return true;
 }
@@ -396,7 +402,9 @@ static void cancel_slot(void *arg, struct gr_g *g, uint64_t word)
 
 void gr_cancel_all(void)
 {
-    atomic_store_explicit(&gri_draining, 1, memory_order_release);
+    /* seq_cst, and a fence before the walk; pairs with bear: a birth that the walk misses sees it. */
+    atomic_store_explicit(&gri_draining, 1, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
     gri_registry_each(cancel_slot, NULL);
 }
 

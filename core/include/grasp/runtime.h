@@ -54,7 +54,7 @@ struct gr_options {
 /* Starts threads and installs the handlers. options NULL: defaults. Once per process: -EALREADY. err gets a sentence. */
 int gr_start(const struct gr_options *options, char *err, size_t err_bytes);
 
-/* Asks every goroutine to end. Returns at once. */
+/* Asks every goroutine to end, and each that is born from now on. Returns at once. */
 void gr_cancel_all(void);
 
 /* ---- What the runtime tells of itself -------------------------------------------------------------- */

@@ -229,7 +229,7 @@ static void end_at_once(void *arg)
     (void)arg;
 }
 
-/* Between its record and its leaving the registry it was found there, and a cancel of it went well. */
+/* While it left the registry it was called dead already, and a cancel of it went well. */
 static void one_that_is_called_dead_cannot_be_cancelled(void **state)
 {
     struct gr_info info = {0};
@@ -330,6 +330,57 @@ static void signals_at_a_cancelled_one_end_no_call_that_need_not_block(void **st
     expect_no_faults();
 }
 
+/* ---- Everybody
+ * ----------------------------------------------------------------------------------- */
+
+#define BREEDERS 2
+#define LOW_ONES 2000
+
+static atomic_uint low_ones_may_end;
+
+static void wait_in_a_low_slot(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&low_ones_may_end) && !gr_cancelled())
+        gr_sleep_ns(1000000);
+}
+
+static void breed(void *arg)
+{
+    (void)arg;
+    while (!gr_cancelled())
+        CHECK(gr_go(sleep_for_an_hour, NULL) != 0);
+}
+
+static bool has_bred(void *first)
+{
+    return gr_list(GR_LIST_LIVE, *(uint64_t *)first, &(uint64_t){0}, 1) == 1;
+}
+
+/*
+ * The last test: what is born afterwards is born cancelled. Those who bear are in slots behind those in which they bear: the
+ * walk over the slots has been where a child comes before it gets to the parent that bears it.
+ */
+static void whoever_is_born_while_all_are_cancelled_ends_too(void **state)
+{
+    uint64_t breeder = 0, late;
+
+    (void)state;
+    atomic_store(&low_ones_may_end, 0);
+    for (int i = 0; i < LOW_ONES; i++)
+        assert_int_not_equal(gr_go(wait_in_a_low_slot, NULL), 0);
+    for (int i = 0; i < BREEDERS; i++)
+        assert_int_not_equal(breeder = gr_go(breed, NULL), 0);
+    atomic_store(&low_ones_may_end, 1);
+    eventually(has_bred, &breeder, "there are children");
+    gr_cancel_all();
+    eventually_alone(0);
+    late = gr_go(sleep_for_an_hour, NULL);
+    eventually_dead(late);
+    assert_int_equal(info_of(late).exit_reason, GR_EXIT_CANCELLED);
+    expect_no_faults();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +389,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_that_is_called_dead_cannot_be_cancelled),
         cmocka_unit_test(of_a_send_and_a_cancel_at_once_the_item_is_not_lost),
         cmocka_unit_test(signals_at_a_cancelled_one_end_no_call_that_need_not_block),
+        cmocka_unit_test(whoever_is_born_while_all_are_cancelled_ends_too),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});
