@@ -98,6 +98,15 @@ void gri_wait_look(struct gr_g *g, uint64_t word, struct gri_wait_view *view)
     };
 }
 
+/* What was read of one that does not wait is its own. */
+static bool same_life(const struct gri_wait_view *view)
+{
+    /* acquire; as in gri_wait_same. */
+    atomic_thread_fence(memory_order_acquire);
+    return gri_word_generation(atomic_load_explicit(&view->g->word, memory_order_acquire)) ==
+           gri_word_generation(view->word);
+}
+
 bool gri_wait_same(const struct gri_wait_view *view)
 {
     uint64_t now;
@@ -241,7 +250,8 @@ int gr_wait_info(uint64_t id, struct gr_wait_info *info)
         info->lock_count = copy_locks(g, info->lock);
         if (info->object[0].kind == GR_OBJECT_MUTEX && info->object[0].owner == id)
             continue; /* N2 */
-        if (view.id == id && (view.reason == GRI_WAIT_NONE || gri_wait_same(&view)))
+        if (view.id == id &&
+            (view.reason == GRI_WAIT_NONE ? same_life(&view) : gri_wait_same(&view)))
             return 0;
     }
     *info = (struct gr_wait_info){.id = id};
