@@ -7,7 +7,7 @@
  *
  * It stands in the section of functions that are never stopped asynchronously, since the check that
  * led here has read this thread's guard already. It is reached by a direct branch alone and needs no landing
- * pad; the linker's property note says that the module may be guarded all the same.
+ * pad; the property says that the module may be guarded all the same.
  */
         .section gr_nopreempt, "ax", %progbits
         .globl  __gr_slow
@@ -22,10 +22,5 @@ __gr_slow:
         .cfi_endproc
         .size   __gr_slow, . - __gr_slow
 
-        /* GNU_PROPERTY_AARCH64_FEATURE_1_AND: BTI and PAC. */
-        .section .note.gnu.property, "a", %note
-        .balign 8
-        .word   4, 16, 5
-        .asciz  "GNU"
-        .word   0xc0000000, 4, 3, 0
+#include "property.h"
         .section .note.GNU-stack, "", %progbits

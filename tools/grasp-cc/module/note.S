@@ -21,4 +21,5 @@
         .quad   0                       /* text_hi */
         .quad   0, 0                    /* nopreempt_lo, nopreempt_hi */
 .Lend:
+#include "property.h"
         .section .note.GNU-stack, "", %progbits
