@@ -365,6 +365,8 @@ void gri_errno_to_libc(void);
 enum gr_refusal gri_text_check(uint64_t pc);
 /* The module of a code address, or NULL. Async-signal-safe. */
 struct gri_module *gri_module_of(uint64_t pc);
+/* The module whose constructors the calling thread runs; NULL. */
+struct gri_module *gri_module_constructing(void);
 const char *gri_module_name(const struct gri_module *module);
 /* Each loaded module: its segments from lo to hi, and the text among them. fn must neither block nor load modules. */
 typedef void gri_span_fn(void *arg, const char *name, uint64_t lo, uint64_t hi, uint64_t text_lo,

@@ -122,14 +122,14 @@ static int inherit(struct gr_g *g, struct gr_g *parent, const struct birth *birt
     struct gri_labels *labels;
     bool root = birth->entry || !parent;
     int error = gri_labels_make(&labels, parent ? parent->labels : NULL, birth->labels);
-    /* Started by a program's own thread, it belongs to the module whose code it is: "main", mostly. */
-    struct gri_module *module = birth->module ? birth->module
-                                : parent      ? parent->module
-                                              : gri_module_of((uint64_t)(uintptr_t)birth->fn);
+    struct gri_module *module = birth->module ? birth->module : gri_module_constructing();
     struct gri_log *log;
 
     if (error)
         return error;
+    /* Started by a program's own thread, it belongs to the module whose code it is: "main", mostly. */
+    if (!module)
+        module = parent ? parent->module : gri_module_of((uint64_t)(uintptr_t)birth->fn);
     log = root ? gri_log_create() : gri_log_ref(parent->log);
     if (module && !birth->module)
         gri_module_live_add(module, 1);

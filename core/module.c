@@ -6,7 +6,8 @@
  * (text_ranges.c), dlopen it, check that what was mapped is what was read, verify its entry checks,
  * redirect its imports (loader_link.c), look at the libraries it needs (loader_needs.c), publish.
  * Constructors run inside dlopen, on the caller's thread, which is no goroutine: its guard is 0,
- * and the module's imports are still libc's own then.
+ * and the module's imports are still libc's own then. Goroutines that they start are the module's
+ * (gri_module_constructing): they keep its code, even if the load fails after that.
  *
  * A second build of a module that is loaded is refused, unless it is to replace it. Then both are
  * mapped side by side until the old one's last goroutine has ended (module_leave.c). Two builds at
@@ -220,6 +221,26 @@ static bool spell_path(const char *path, char *spelt, size_t spelt_bytes)
     return true;
 }
 
+/* The thread that is in dlopen for `constructed`, by its pthread_self; 0: none. With gri_load_lock. */
+static _Atomic(uint64_t) constructor;
+static struct gri_module *constructed; /* that thread's */
+
+struct gri_module *gri_module_constructing(void)
+{
+    /* relaxed: what the calling thread itself has stored, or somebody else's, which is not its number. */
+    return atomic_load_explicit(&constructor, memory_order_relaxed) == (uint64_t)pthread_self()
+               ? constructed
+               : NULL;
+}
+
+static void construct(struct gri_module *module, const char *spelt)
+{
+    constructed = module;
+    atomic_store_explicit(&constructor, (uint64_t)pthread_self(), memory_order_relaxed);
+    module->handle = dlopen(spelt, RTLD_NOW | RTLD_LOCAL);
+    atomic_store_explicit(&constructor, 0, memory_order_relaxed);
+}
+
 static int map_and_adopt(struct gri_module *module, const struct gri_elf *elf, char *err)
 {
     char spelt[sizeof module->info.path];
@@ -228,7 +249,7 @@ static int map_and_adopt(struct gri_module *module, const struct gri_elf *elf, c
 
     if (!spell_path(module->info.path, spelt, sizeof spelt))
         return gri_load_error(err, -ENOEXEC, "its path is too long");
-    module->handle = dlopen(spelt, RTLD_NOW | RTLD_LOCAL);
+    construct(module, spelt);
     if (!module->handle)
         return gri_load_error(err, -ENOEXEC, "%s", dlerror());
     owner = gri_module_find_handle(module->handle);
@@ -247,7 +268,10 @@ static int map_and_adopt(struct gri_module *module, const struct gri_elf *elf, c
         free_entries(module);
         if (module->file >= 0)
             close(module->file);
-        dlclose(module->handle);
+        module->file = -1;
+        /* acquire; pairs with gri_module_live_add. None is born to a module without goroutines now. */
+        if (atomic_load_explicit(&module->live, memory_order_acquire) == 0)
+            dlclose(module->handle);
     }
     return result;
 }
@@ -316,6 +340,23 @@ static bool keep(struct gri_module *module, int result, const char *text)
     return true;
 }
 
+/*
+ * Of one that was refused when goroutines of its constructors ran already: they keep the struct and the mapping, for good.
+ * What is listed is a copy; NULL: no memory for one.
+ */
+static struct gri_module *leave_to_goroutines(struct gri_module *module)
+{
+    struct gri_module *copy = malloc(sizeof *copy);
+
+    if (copy) {
+        *copy = *module;
+        copy->handle = NULL;
+        atomic_init(&copy->live, 0);
+    }
+    gri_module_list_gone(module);
+    return copy;
+}
+
 static struct gri_module *make(const char *name, const char *path)
 {
     struct gri_module *module = calloc(1, sizeof *module);
@@ -334,6 +375,7 @@ static struct gri_module *make(const char *name, const char *path)
 static int load(const char *name, const char *path, bool replace, char *err, size_t err_bytes)
 {
     char text[GRI_ERROR_BYTES] = "";
+    struct gr_g *g = gri_self();
     struct gri_module *module;
     int result;
 
@@ -346,11 +388,17 @@ static int load(const char *name, const char *path, bool replace, char *err, siz
     module = make(name, path);
     if (!module)
         return -ENOMEM;
+    if (g)
+        gri_pin(g); /* this lock and the dynamic linker's are the thread's */
     pthread_mutex_lock(&gri_load_lock);
     result = load_locked(module, replace, text);
-    if (!keep(module, result, text))
+    if (result < 0 && atomic_load_explicit(&module->live, memory_order_acquire) > 0)
+        module = leave_to_goroutines(module);
+    if (module && !keep(module, result, text))
         free(module);
     pthread_mutex_unlock(&gri_load_lock);
+    if (g)
+        gri_unpin(g);
     if (result < 0)
         give_error(err, err_bytes, name, text);
     if (result == REVIVED)

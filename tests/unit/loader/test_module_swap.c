@@ -307,6 +307,54 @@ static void a_module_that_left_a_handler_stays_mapped(void **state)
     }
 }
 
+/* A goroutine that a constructor started; it has run. */
+static uint64_t early_one(void)
+{
+    struct gr_info info;
+    uint64_t id;
+
+    assert_int_equal(gr_list(GR_LIST_LIVE, 0, &id, 1), 1);
+    do {
+        sched_yield();
+        assert_int_equal(gr_info(id, &info), 0);
+    } while (info.cpu_ns == 0);
+    assert_string_equal(info.module, "early");
+    return id;
+}
+
+static void what_a_constructor_started_keeps_it_mapped(void **state)
+{
+    static const char file[] = MODULES "/loader_early.so";
+
+    (void)state;
+    assert_int_equal(gr_module_load("early", file, err, sizeof err), 0);
+    uint64_t id = early_one();
+    assert_int_equal(gr_module_unload("early", err, sizeof err), -EBUSY);
+    assert_int_equal(end(id), 0);
+    assert_int_equal(gr_module_unload("early", err, sizeof err), 0);
+}
+
+/* It is told why, and can be forgotten; its code is still run. */
+static void what_the_constructor_of_a_refused_one_started_goes_on(void **state)
+{
+    static const char file[] = MODULES "/loader_early.so";
+    struct gr_module_info info;
+
+    (void)state;
+    setenv("GRASP_TEST_TOUCH", file, 1);
+    assert_int_equal(gr_module_load("early", file, err, sizeof err), -ENOEXEC);
+    assert_non_null(strstr(err, "changed while it was loaded"));
+    unsetenv("GRASP_TEST_TOUCH");
+    uint64_t id = early_one();
+    assert_int_equal(gr_module_unload("early", err, sizeof err), 0);
+    assert_int_equal(gr_module_info("early", &info), -ENOENT);
+    assert_int_equal(end(id), 0);
+    /* The mapping that stayed serves the next load, and no constructor runs again. */
+    assert_int_equal(gr_module_load("early", file, err, sizeof err), 0);
+    assert_int_equal(gr_list(GR_LIST_LIVE, 0, &id, 1), 0);
+    assert_int_equal(gr_module_unload("early", err, sizeof err), 0);
+}
+
 static int start(void **state)
 {
     struct gr_options options = {.procs = 2};
@@ -339,6 +387,8 @@ int main(void)
         cmocka_unit_test(a_refused_module_can_be_forgotten),
         cmocka_unit_test(a_file_written_over_in_place_is_refused),
         cmocka_unit_test(a_module_that_left_a_handler_stays_mapped),
+        cmocka_unit_test(what_a_constructor_started_keeps_it_mapped),
+        cmocka_unit_test(what_the_constructor_of_a_refused_one_started_goes_on),
     };
 
     return cmocka_run_group_tests_name("module_swap", tests, start, stop);
