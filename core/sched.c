@@ -205,6 +205,34 @@ static void run(struct gr_m *m, struct gr_g *g)
     } while (m->go_on);
 }
 
+/*
+ * So often the global queue goes first in any case. Slices are counted, not runs: two that wake each other make 61 runs in a
+ * few microseconds, and whoever had its slice would be back before the ring had one.
+ */
+#define GLOBAL_EVERY 61
+
+/*
+ * A slice of p begins: the part of it that the global queue is due is the part which those in it are of all that wait for p.
+ * Goroutines that give way come back into the ring, which then never gets empty: with one slice in 61 (as Go has it, where they
+ * go to the global queue) hundreds of them would leave nothing to thousands that found no place in the ring.
+ */
+static void count_slice(struct gr_p *p)
+{
+    /* relaxed, all: how often, not whether. */
+    uint64_t there = atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed);
+    uint32_t due = GRI_SLICE_OWED / GLOBAL_EVERY + 1;
+
+    if (there > 0) {
+        uint64_t here = atomic_load_explicit(&p->ring.tail, memory_order_relaxed) -
+                        atomic_load_explicit(&p->ring.head, memory_order_relaxed);
+        uint64_t all = there + here * atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
+        uint32_t share = (uint32_t)(there * GRI_SLICE_OWED / all);
+
+        due = share > due ? share : due;
+    }
+    p->owed += due;
+}
+
 static void execute(struct gr_m *m, struct gr_g *g)
 {
     struct gr_p *p;
@@ -222,7 +250,7 @@ static void execute(struct gr_m *m, struct gr_g *g)
     atomic_store_explicit(&p->tick, atomic_load_explicit(&p->tick, memory_order_relaxed) + 1,
                           memory_order_relaxed);
     if (!p->inherit) { /* what comes from the next slot goes on in the slice of its predecessor */
-        p->slices++;
+        count_slice(p);
         atomic_store_explicit(&p->run_since, m->ticks, memory_order_relaxed);
     }
     run(m, g);
@@ -230,11 +258,6 @@ static void execute(struct gr_m *m, struct gr_g *g)
 
 /* ---- Finding work -------------------------------------------------------------------------------- */
 
-/*
- * So often the global queue goes first, so that local work can't starve it. Slices are counted, not runs: two that wake each
- * other make 61 runs in a few microseconds, and whoever had its slice would be back before the ring had one.
- */
-#define GLOBAL_EVERY 61
 #define GLOBAL_BATCH (GRI_RUNQ_SLOTS / 2) /* taken at once by a processor with nothing else */
 #define SEARCH_NS    20000 /* how long a thread searches before it sleeps */
 #define STEAL_NEXT_NS                                                                              \
@@ -408,15 +431,16 @@ static struct gr_g *find_runnable(struct gr_m *m)
 
         if (retire_processor(m))
             continue;
-        if (p->slices >= GLOBAL_EVERY) {
-            p->slices = 0;
+        end_shared_slice(m, p);
+        /* relaxed: whoever is in the next slot goes on in a slice that is not over; its end is seen above. */
+        if (p->owed >= GRI_SLICE_OWED && !atomic_load_explicit(&p->next, memory_order_relaxed)) {
+            p->owed %= GRI_SLICE_OWED;
             /* One: more would find the ring full, and who was there would go behind everybody. */
             if ((g = gri_global_pop(p, 1))) {
                 p->inherit = false;
                 break;
             }
         }
-        end_shared_slice(m, p);
         if ((g = gri_runq_pop(p)) || (g = gri_global_pop(p, GLOBAL_BATCH)))
             break;
         if ((g = search(m))) {

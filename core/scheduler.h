@@ -34,6 +34,8 @@
 
 #define GRI_THREADS_MAX 100000
 
+#define GRI_SLICE_OWED 65536u
+
 enum gri_p_status { GRI_P_IDLE, GRI_P_RUNNING, GRI_P_SYSCALL, GRI_P_DEAD };
 
 struct gr_p {
@@ -53,7 +55,7 @@ struct gr_p {
     _Atomic(uint64_t) next_since;                    /* arch_ticks when `next` was filled */
     _Atomic(uint64_t) syscall_tick;                  /* system calls so far */
     bool inherit;                                    /* the g popped last came from `next` */
-    uint32_t slices; /* begun since the global queue went first; not those of `next` */
+    uint32_t owed; /* slices that the global queue is due, in parts of GRI_SLICE_OWED */
     struct gr_g *free_list;
     uint32_t free_count;
 

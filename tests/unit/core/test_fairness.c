@@ -91,6 +91,46 @@ static void pairs_that_wake_each_other_share_the_processor(void **state)
     }
 }
 
+/* ---- More than a ring holds ----------------------------------------------------------------------- */
+
+#define MANY     1000 /* a ring has 256 places: most are in the global queue */
+#define MOST     200  /* turns of the first; a round is one of everybody's */
+#define UNEQUAL  4    /* nobody has had so many times as many turns as another */
+
+static atomic_uint first_has_most, begun;
+static atomic_ulong turns[MANY];
+
+static void give_way(void *arg)
+{
+    atomic_ulong *mine = arg;
+
+    atomic_fetch_add(&begun, 1);
+    while (atomic_load(&begun) < MANY) /* nobody begins before the last is born */
+        gr_yield();
+    while (!atomic_load(&first_has_most)) {
+        if (atomic_fetch_add(mine, 1) + 1 == MOST)
+            atomic_store(&first_has_most, 1);
+        gr_yield();
+    }
+}
+
+/* Those in the global queue have their turns as those in the processor's own, however many are there. */
+static void of_very_many_that_give_way_nobody_starves(void **state)
+{
+    unsigned long least = MOST;
+
+    (void)state;
+    atomic_store(&first_has_most, 0);
+    atomic_store(&begun, 0);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_not_equal(gr_go(give_way, &turns[i]), 0);
+    eventually_alone(0);
+    for (unsigned i = 0; i < MANY; i++)
+        least = atomic_load(&turns[i]) < least ? atomic_load(&turns[i]) : least;
+    print_message("turns: %d to %lu\n", MOST, least);
+    assert_true(least >= MOST / UNEQUAL);
+}
+
 /* ---- Sleepers ------------------------------------------------------------------------------------- */
 
 #define WRITERS 4
@@ -234,6 +274,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_that_wake_each_other_share_the_processor),
+        cmocka_unit_test(of_very_many_that_give_way_nobody_starves),
         cmocka_unit_test(a_sleeper_wakes_behind_writers_and_spinners),
         cmocka_unit_test(without_new_threads_everybody_still_runs),
     };
