@@ -205,10 +205,15 @@ def a_cpu_profile_tells_goroutines_and_labels_apart():
         caller = client.spawn("hog", "calls", {"counter": path + "2"}, labels={"team": "blue"})
         waiting_pair(client)
         counts(path)
-        answer = client.want(200, "GET", "/debug/pprof/profile?seconds=2")
-        found = samples(answer.body)
-        mine = {g: [s for s in found if s[2].get("goroutine") == g] for g in (spinner, caller)}
-        assert mine[spinner] and mine[caller], found
+
+        # Whoever writes to a page that a busy disk has yet to take spends no time for up to a second; it has no samples then.
+        def both_spent_time():
+            answer = client.want(200, "GET", "/debug/pprof/profile?seconds=2")
+            found = samples(answer.body)
+            mine = {g: [s for s in found if s[2].get("goroutine") == g] for g in (spinner, caller)}
+            return (answer, found, mine) if all(mine.values()) else None
+
+        answer, found, mine = until(both_spent_time, "both have samples")
         assert all("scalar" in s[0] and s[2]["team"] == "red" for s in mine[spinner]), mine
         assert all("calls" in s[0] and s[2]["team"] == "blue" for s in mine[caller]), mine
         # Who waits spends nothing; and each sample counts 10 ms a period.
@@ -217,8 +222,9 @@ def a_cpu_profile_tells_goroutines_and_labels_apart():
         keep(daemon, "profile", answer)
         top = pprof(daemon, "profile", "-top", "-cum")
         assert top is None or re.search(r"^Type: cpu$", top, re.M) and " arch_goroutine_start" in top, top
-        folded = client.want(200, "GET", "/debug/pprof/profile?seconds=1&format=folded&selector=team%3Dred").text
-        assert folded and all("scalar" in line for line in folded.splitlines()), folded
+        folded = until(lambda: client.want(200, "GET", "/debug/pprof/profile?seconds=1&format=folded&selector=team%3Dred").text,
+                       "the red one has samples")
+        assert all("scalar" in line for line in folded.splitlines()), folded
         counts(path)
 
 
