@@ -243,7 +243,8 @@ typedef void gri_slot_fn(void *arg, struct gr_g *g, uint64_t word);
 size_t gri_registry_slots(void); /* that gri_registry_each looks at */
 void gri_registry_each(gri_slot_fn *fn, void *arg);
 uint64_t gri_registry_last_id(void);
-int gri_registry_missing(uint64_t id); /* -EOWNERDEAD: it lived; -ESRCH: no such goroutine was born */
+/* Of an id that was not found. -EOWNERDEAD: it lived, or has its number and not yet its life; -ESRCH: there was none so far. */
+int gri_registry_missing(uint64_t id);
 void gri_registry_init(uint64_t max_goroutines);
 uint64_t gri_registry_max(void);
 
