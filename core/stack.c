@@ -55,6 +55,13 @@ static int map_stacks(size_t bytes, uint8_t **out)
     return 0;
 }
 
+static void unmap_stack(uint8_t *base, size_t bytes)
+{
+    munmap(base, bytes);
+    /* relaxed: a count. */
+    atomic_fetch_sub_explicit(&mapped_bytes, bytes, memory_order_relaxed);
+}
+
 static bool splits(void)
 {
     return strict_commit || guard_how == BY_MPROTECT;
@@ -181,7 +188,7 @@ static int alloc_large(struct gri_stack *stack, size_t usable_bytes)
         return error;
     error = prepare(base, bytes);
     if (error) {
-        munmap(base, bytes);
+        unmap_stack(base, bytes);
         return error;
     }
     *stack = (struct gri_stack){base + GUARD_BYTES, base + bytes,
@@ -209,10 +216,12 @@ int gri_stack_alloc(struct gri_stack *stack, size_t usable_bytes)
 void gri_stack_free(struct gri_stack *stack)
 {
     GRI_ASSERT(stack->large);
-    munmap(stack->hi - stack->map_bytes, stack->map_bytes);
+    unmap_stack(stack->hi - stack->map_bytes, stack->map_bytes);
+    /* relaxed, both: counts. */
     if (splits())
         atomic_fetch_sub_explicit(&split, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&mapped_bytes, stack->map_bytes, memory_order_relaxed);
+    if (stack->unguarded)
+        atomic_fetch_sub_explicit(&unguarded, 1, memory_order_relaxed);
     memset(stack, 0, sizeof *stack);
 }
 

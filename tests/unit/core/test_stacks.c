@@ -6,9 +6,10 @@
 
 #include <unistd.h>
 
-#define CROWD      200
-#define DEEP_BYTES 150000
-#define BYTES_KEPT (8 << 20) /* a block that malloc has to map */
+#define CROWD       200
+#define DEEP_BYTES  150000
+#define LARGE_BYTES 300000
+#define BYTES_KEPT  (8 << 20) /* a block that malloc has to map */
 
 static const char *const names[] = {[GR_GUARD_AUTO] = "auto",
                                     [GR_GUARD_MPROTECT] = "mprotect",
@@ -92,6 +93,35 @@ static void below_a_stack_there_is_a_guard_or_it_is_said(void **state)
     end_all();
 }
 
+static bool are_counted_as_before(void *before)
+{
+    const struct gr_stats *b = before;
+    struct gr_stats now;
+
+    gr_stats(&now);
+    return now.stack_bytes_mapped == b->stack_bytes_mapped &&
+           now.stacks_unguarded == b->stacks_unguarded;
+}
+
+static void large_stacks_are_counted_while_they_are_there(void **state)
+{
+    struct gr_go_opts large = {.fn = deep_one, .stack_bytes = LARGE_BYTES};
+    struct gr_stats before, with;
+
+    (void)state;
+    assert_int_not_equal(gr_go(deep_one, NULL), 0);
+    end_all();
+    gr_stats(&before);
+    for (int i = 0; i < 10; i++)
+        assert_true(gr_go_with(&large) > 0);
+    gr_stats(&with);
+    assert_true(with.stack_bytes_mapped >= before.stack_bytes_mapped + 10 * LARGE_BYTES);
+    if (guard == GR_GUARD_NONE && before.stacks_unguarded > 0)
+        assert_int_equal(with.stacks_unguarded, before.stacks_unguarded + 10);
+    end_all();
+    eventually(are_counted_as_before, &before, "they are counted no more");
+}
+
 static unsigned long most_mappings(void)
 {
     FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
@@ -113,7 +143,10 @@ static void wait_only(void *arg)
 static void when_mappings_run_out_a_birth_says_so_and_the_rest_goes_on(void **state)
 {
     struct gr_go_opts opts = {.fn = wait_only};
+    struct gr_go_opts large = {.fn = wait_only, .stack_bytes = LARGE_BYTES};
     unsigned long most = most_mappings(), count = 0;
+    struct gr_stats stats;
+    uint64_t mapped;
     int64_t id;
     void *block;
 
@@ -126,6 +159,13 @@ static void when_mappings_run_out_a_birth_says_so_and_the_rest_goes_on(void **st
         assert_true(++count <= most);
     assert_int_equal(id, -ENOMEM);
     assert_true(count > most / 4);
+    /* A large one is mapped first: what could not be guarded is not counted. */
+    gr_stats(&stats);
+    mapped = stats.stack_bytes_mapped;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(gr_go_with(&large), -ENOMEM);
+    gr_stats(&stats);
+    assert_int_equal(stats.stack_bytes_mapped, mapped);
     print_message("%lu goroutines with %lu mappings\n", count, most);
     /* Others still get mappings: the process can work on, and answer. */
     block = malloc(BYTES_KEPT);
@@ -141,6 +181,7 @@ static void when_mappings_run_out_a_birth_says_so_and_the_rest_goes_on(void **st
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(large_stacks_are_counted_while_they_are_there), /* before there were any */
         cmocka_unit_test(deep_stacks_can_be_used_again_and_again),
         cmocka_unit_test(below_a_stack_there_is_a_guard_or_it_is_said),
     };
