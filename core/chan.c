@@ -330,36 +330,29 @@ int gr_chan_try_recv(struct gr_chan *chan, void *elem)
     return try_once(chan, GR_SELECT_RECV, elem);
 }
 
-/* Readies everybody on a list with -EPIPE. */
-static void wake_all(struct gr_chan *chan, struct wait_list *list)
+/* Channel locked: everybody on a list is told -EPIPE, and added to *woken. */
+static void win_all(struct wait_list *list, struct gri_g_list *woken)
 {
-    for (;;) {
-        struct chan_waiter *cw;
-        struct gr_g *g;
+    struct chan_waiter *cw;
 
-        gri_lock(&chan->lock);
-        cw = win_first(list, -EPIPE);
-        g = cw ? cw->waiter->g : NULL;
-        gri_unlock(&chan->lock);
-        if (!g)
-            return;
-        gri_ready(g);
-    }
+    while ((cw = win_first(list, -EPIPE)))
+        gri_g_list_add(woken, cw->waiter->g);
 }
 
 int gr_chan_close(struct gr_chan *chan)
 {
+    struct gri_g_list woken = {0};
     bool was_closed;
 
     gri_lock(&chan->lock);
     was_closed = chan->closed;
     chan->closed = true;
+    win_all(&chan->receivers, &woken);
+    win_all(&chan->senders, &woken);
     gri_unlock(&chan->lock);
-    if (was_closed)
-        return -EPIPE;
-    wake_all(chan, &chan->receivers);
-    wake_all(chan, &chan->senders);
-    return 0;
+    /* Whoever sees that it is closed may destroy it: it is not touched any more. */
+    gri_g_list_ready(&woken);
+    return was_closed ? -EPIPE : 0;
 }
 
 size_t gr_chan_len(struct gr_chan *chan)

@@ -269,6 +269,34 @@ bool gri_commit_unlock(struct gr_g *g, void *lock);
 void gri_ready(struct gr_g *g);
 
 /*
+ * Goroutines that were won under an object's lock, to be readied in that order when it is released: until then they wait, and
+ * queue_next is nobody's else.
+ */
+struct gri_g_list {
+    struct gr_g *head, *tail;
+};
+static inline void gri_g_list_add(struct gri_g_list *list, struct gr_g *g)
+{
+    g->queue_next = NULL;
+    if (list->tail)
+        list->tail->queue_next = g;
+    else
+        list->head = g;
+    list->tail = g;
+}
+static inline void gri_g_list_ready(const struct gri_g_list *list)
+{
+    struct gr_g *g = list->head;
+
+    while (g) {
+        struct gr_g *next = g->queue_next;
+
+        gri_ready(g);
+        g = next;
+    }
+}
+
+/*
  * A cancellable, timed wait: the waiter publishes a gri_waiter, wakers race for it with gri_waiter_win.
  * cancel: gr_cancel wins it with -ECANCELED, the timer with -ETIMEDOUT.
  */

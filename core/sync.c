@@ -250,7 +250,7 @@ int gr_cond_timed_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns)
     return cond_wait(cond, mutex, timeout_ns, GRI_CALLER);
 }
 
-static bool cond_wake(gr_cond *cond)
+void gr_cond_signal(gr_cond *cond)
 {
     struct gr_g *g;
 
@@ -259,18 +259,19 @@ static bool cond_wake(gr_cond *cond)
     gri_unlock(queue_lock(&cond->waiters));
     if (g)
         gri_ready(g);
-    return g != NULL;
 }
 
-void gr_cond_signal(gr_cond *cond)
-{
-    cond_wake(cond);
-}
-
+/* Those who wait now: one that is woken and waits again is not woken by the same call. */
 void gr_cond_broadcast(gr_cond *cond)
 {
-    while (cond_wake(cond))
-        ;
+    struct gri_g_list woken = {0};
+    struct gr_g *g;
+
+    gri_lock(queue_lock(&cond->waiters));
+    while ((g = queue_win(&cond->waiters, 0, false)))
+        gri_g_list_add(&woken, g);
+    gri_unlock(queue_lock(&cond->waiters));
+    gri_g_list_ready(&woken);
 }
 
 /* ---- Wait group ---------------------------------------------------------------------------------- */
@@ -278,7 +279,8 @@ void gr_cond_broadcast(gr_cond *cond)
 int gr_waitgroup_add(gr_waitgroup *group, int64_t n)
 {
     _Atomic(int64_t) *count = (_Atomic(int64_t) *)&group->count;
-    struct gr_g *list = NULL, *g;
+    struct gri_g_list woken = {0};
+    struct gr_g *g;
     int64_t before = atomic_load_explicit(count, memory_order_relaxed), sum;
 
     /*
@@ -302,15 +304,10 @@ int gr_waitgroup_add(gr_waitgroup *group, int64_t n)
     } while (!atomic_compare_exchange_weak_explicit(count, &before, sum, memory_order_acq_rel,
                                                     memory_order_relaxed));
     /* The group may live on a waiter's stack: nobody is readied before we are done with it. */
-    while (sum == 0 && (g = queue_win(&group->waiters, 0, false))) {
-        g->queue_next = list;
-        list = g;
-    }
+    while (sum == 0 && (g = queue_win(&group->waiters, 0, false)))
+        gri_g_list_add(&woken, g);
     gri_unlock(queue_lock(&group->waiters));
-    while ((g = list)) {
-        list = g->queue_next;
-        gri_ready(g);
-    }
+    gri_g_list_ready(&woken);
     return 0;
 }
 

@@ -400,6 +400,56 @@ static void no_item_is_lost_with_a_buffer(void **state)
     no_item_is_lost_or_doubled_whoever_is_suspended(7);
 }
 
+/* ---- Who destroys a channel
+ * ---------------------------------------------------------------------- */
+
+#define CLOSES 3000
+
+static _Atomic(struct gr_chan *) to_close;
+
+static void close_what_comes(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < CLOSES; i++) {
+        struct gr_chan *mine;
+
+        while (!(mine = atomic_exchange(&to_close, NULL)))
+            gr_yield();
+        CHECK(gr_chan_close(mine) == 0);
+    }
+}
+
+/* What is put where the channel was is not written to. */
+static void destroy_what_was_closed(void *arg)
+{
+    uint64_t same_place[16];
+
+    (void)arg;
+    for (int i = 0; i < CLOSES; i++) {
+        struct gr_chan *mine = gr_chan_create(sizeof same_place, 0), *next;
+
+        atomic_store(&to_close, mine);
+        if (i % 2)
+            gr_yield();
+        while (gr_chan_try_recv(mine, same_place) == -EAGAIN)
+            ;
+        gr_chan_destroy(mine);
+        next = gr_chan_create(sizeof same_place, 0);
+        for (int looks = 0; looks < 200; looks++)
+            CHECK(gr_chan_try_recv(next, same_place) == -EAGAIN);
+        gr_chan_destroy(next);
+    }
+}
+
+static void a_channel_may_go_as_soon_as_it_is_seen_closed(void **state)
+{
+    (void)state;
+    gr_go(close_what_comes, NULL);
+    gr_go(destroy_what_was_closed, NULL);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +463,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_waiting_select_takes_the_first_case_that_can_go_on),
         cmocka_unit_test(no_item_is_lost_without_a_buffer),
         cmocka_unit_test(no_item_is_lost_with_a_buffer),
+        cmocka_unit_test(a_channel_may_go_as_soon_as_it_is_seen_closed),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});

@@ -236,6 +236,47 @@ static void a_signal_wakes_one_and_a_broadcast_all(void **state)
     expect_no_faults();
 }
 
+#define WAKES 300
+
+static atomic_uint wakes;
+static bool no_more; /* mutex */
+
+static void wait_again_and_again(void *arg)
+{
+    (void)arg;
+    CHECK(gr_mutex_lock(&mutex) == 0);
+    while (!no_more) {
+        CHECK(gr_cond_wait(&cond, &mutex) == 0);
+        atomic_fetch_add(&wakes, 1);
+    }
+    CHECK(gr_mutex_unlock(&mutex) == 0);
+}
+
+/* Not those who wait again because of it: it would have no end. */
+static void a_broadcast_wakes_those_who_wait_and_has_an_end(void **state)
+{
+    uint64_t id[4];
+
+    (void)state;
+    atomic_store(&wakes, 0);
+    no_more = false;
+    for (int i = 0; i < 4; i++)
+        id[i] = gr_go(wait_again_and_again, NULL);
+    for (unsigned round = 0; round < WAKES; round++) {
+        for (int i = 0; i < 4; i++)
+            eventually_waits(id[i], "condition wait");
+        assert_int_equal(atomic_load(&wakes), 4 * round);
+        gr_cond_broadcast(&cond);
+        eventually_count(&wakes, 4 * (round + 1), "each is woken");
+    }
+    for (int i = 0; i < 4; i++)
+        eventually_waits(id[i], "condition wait");
+    no_more = true; /* they all wait */
+    gr_cond_broadcast(&cond);
+    eventually_alone(0);
+    expect_no_faults();
+}
+
 static void time_out_of_a_condition(void *arg)
 {
     uint64_t before = gr_now_ns();
@@ -395,6 +436,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(misuse_is_told),
         cmocka_unit_test(the_first_waiter_that_is_not_suspended_gets_the_lock),
         cmocka_unit_test(a_signal_wakes_one_and_a_broadcast_all),
+        cmocka_unit_test(a_broadcast_wakes_those_who_wait_and_has_an_end),
         cmocka_unit_test(a_wait_that_times_out_has_the_mutex_again),
         cmocka_unit_test(waiters_of_a_group_go_on_at_zero_and_not_before),
         cmocka_unit_test(a_group_may_go_as_soon_as_its_waiter_is_woken),
