@@ -31,6 +31,14 @@ __attribute__((noinline)) int gri_wrap_errno(void)
     return errno;
 }
 
+__attribute__((noinline)) int gri_wrap_fileno(FILE *f)
+{
+    int before = errno, fd = fileno(f);
+
+    errno = before;
+    return fd;
+}
+
 void gri_wrap_set_errno(int error)
 {
     *gr_errno_location() = error;

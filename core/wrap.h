@@ -104,6 +104,11 @@ long gri_wrap_syscall_likely(struct gr_g *g, long nr, const long args[6]);
  * -EBADF. *deadline_ns: 0 at first.
  */
 int gri_wrap_wait(struct gr_g *g, int fd, int events, int option, uint64_t *deadline_ns);
+/*
+ * A stream's descriptor; -1: it has none. A memory stream's field is not set by libc: there stands what malloc's memory had before,
+ * most likely a descriptor of somebody else.
+ */
+int gri_wrap_fileno(FILE *f);
 /* poll(2) of one fd that does not wait: its revents, or -errno. */
 int gri_wrap_poll_now(int fd, int events);
 

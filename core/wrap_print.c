@@ -58,13 +58,14 @@ static bool begin_buffered(FILE *f, size_t bytes)
 /* Parks until a write will not block. 0 or -ECANCELED. */
 static int await_output(struct gr_g *g, FILE *f)
 {
+    int fd = gri_wrap_fileno(f);
     uint64_t deadline = 0;
 
-    if (!g || f->_fileno < 0)
+    if (!g || fd < 0)
         return 0;
     /* Each round follows a wake-up by the poller. */
-    while (gri_wrap_poll_now(f->_fileno, POLLOUT) == 0) {
-        int wait = gri_wrap_wait(g, f->_fileno, POLLOUT, -1, &deadline);
+    while (gri_wrap_poll_now(fd, POLLOUT) == 0) {
+        int wait = gri_wrap_wait(g, fd, POLLOUT, -1, &deadline);
 
         if (wait == -ECANCELED) {
             f->_flags |= _IO_ERR_SEEN;

@@ -32,13 +32,14 @@ static size_t buffered(const FILE *f)
 /* Parks until a read will not block. 0 or -ECANCELED; what else may be wrong is libc's to tell. */
 static int await_input(struct gr_g *g, FILE *f)
 {
+    int fd = gri_wrap_fileno(f);
     uint64_t deadline = 0;
 
-    if (f->_fileno < 0 || buffered(f) > 0)
+    if (fd < 0 || buffered(f) > 0)
         return 0;
     /* Each round follows a wake-up by the poller. */
-    while (gri_wrap_poll_now(f->_fileno, POLLIN) == 0) {
-        int wait = gri_wrap_wait(g, f->_fileno, POLLIN, -1, &deadline);
+    while (gri_wrap_poll_now(fd, POLLIN) == 0) {
+        int wait = gri_wrap_wait(g, fd, POLLIN, -1, &deadline);
 
         if (wait == -ECANCELED) {
             f->_flags |= _IO_ERR_SEEN;
@@ -303,6 +304,7 @@ static size_t wrap_fread(void *to, size_t size, size_t count, FILE *f)
 {
     struct gr_g *g = gri_wrap_enter();
     size_t bytes, done;
+    int fd;
 
     if (!g || f->_mode > 0 || __builtin_mul_overflow(size, count, &bytes))
         return GRI_WRAP_BLOCK(g, fread(to, size, count, f));
@@ -311,7 +313,8 @@ static size_t wrap_fread(void *to, size_t size, size_t count, FILE *f)
     if (begin(g, f) < 0)
         return 0;
     /* Large reads of what is always ready go past the buffer; libc knows how. */
-    if (f->_fileno >= 0 && bytes > buffered(f) && gri_wrap_sort(f->_fileno) == GRI_SORT_FILE)
+    fd = gri_wrap_fileno(f);
+    if (fd >= 0 && bytes > buffered(f) && gri_wrap_sort(fd) == GRI_SORT_FILE)
         done = GRI_WRAP_BLOCK(g, fread_unlocked(to, 1, bytes, f));
     else
         done = take(g, f, to, bytes, -1);

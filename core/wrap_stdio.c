@@ -67,8 +67,7 @@ static int wrap_fclose(FILE *f)
 {
     struct gr_g *g = gri_wrap_enter();
 
-    if (f->_fileno >= 0)
-        gri_poll_forget(f->_fileno);
+    gri_poll_forget(gri_wrap_fileno(f));
     return GRI_WRAP_BLOCK(g, fclose(f));
 }
 
@@ -76,8 +75,7 @@ static int wrap_pclose(FILE *f)
 {
     struct gr_g *g = gri_wrap_enter();
 
-    if (f->_fileno >= 0)
-        gri_poll_forget(f->_fileno);
+    gri_poll_forget(gri_wrap_fileno(f));
     return GRI_WRAP_BLOCK(g, pclose(f));
 }
 
@@ -85,8 +83,7 @@ static FILE *wrap_freopen(const char *path, const char *mode, FILE *f)
 {
     struct gr_g *g = gri_wrap_enter();
 
-    if (f->_fileno >= 0)
-        gri_poll_forget(f->_fileno);
+    gri_poll_forget(gri_wrap_fileno(f));
     return GRI_WRAP_BLOCK(g, freopen(path, mode, f));
 }
 

@@ -6,8 +6,11 @@
 #include <fcntl.h>
 #include <printf.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <wchar.h>
+
+#include <grasp/runtime.h>
 
 #define LINES 200
 
@@ -200,6 +203,46 @@ static int long_and_wide_output(const char *args)
     return 0;
 }
 GR_ENTRY("long_and_wide_output", long_and_wide_output, "what does not fit a buffer");
+
+/* ---- Memory streams ------------------------------------------------------------------------- */
+
+static void read_one(void *arg)
+{
+    struct helper *helper = arg;
+    char c = 0;
+
+    helper->result = read(helper->fd[0], &c, 1) == 1 ? c : -errno;
+    gr_waitgroup_done(&helper->done);
+}
+
+/* Libc does not set the descriptor of a memory stream: it is whatever malloc's memory had there. */
+static int memory_streams_have_no_descriptor(const char *args)
+{
+    static struct helper helper;
+    char *text = NULL;
+    size_t bytes = 0;
+    struct gr_info info;
+    uint64_t id;
+    FILE *f = open_memstream(&text, &bytes);
+
+    (void)args;
+    CHECK(f && socketpair(AF_UNIX, SOCK_STREAM, 0, helper.fd) == 0);
+    f->_fileno = helper.fd[0];
+    gr_waitgroup_add(&helper.done, 1);
+    id = gr_go(read_one, &helper);
+    CHECK(id);
+    do
+        gr_yield();
+    while (gr_info(id, &info) == 0 && info.state != GR_DEAD &&
+           strcmp(info.wait_reason, "poll") != 0);
+    CHECK(fprintf(f, "%d", 42) == 2 && fclose(f) == 0 && strcmp(text, "42") == 0);
+    CHECK(write(helper.fd[1], "c", 1) == 1);
+    gr_waitgroup_wait(&helper.done);
+    CHECK(helper.result == 'c');
+    free(text);
+    return close(helper.fd[0]) | close(helper.fd[1]);
+}
+GR_ENTRY("memory_streams_have_no_descriptor", memory_streams_have_no_descriptor, "open_memstream");
 
 /* ---- fopencookie
  * -------------------------------------------------------------------------------------- */

@@ -218,6 +218,7 @@ int main(int argc, char **argv)
         ENTRY(getc_and_fread),
         ENTRY(print_to_pipe),
         ENTRY(long_and_wide_output),
+        ENTRY(memory_streams_have_no_descriptor),
         ENTRY(cookie_is_not_entered_twice),
         ENTRY(printf_handler),
         ENTRY(mutex_excludes),
