@@ -345,6 +345,9 @@ def main(cases):
     parser.add_argument("--run", default="", help="what runs programs of another architecture: an emulator")
     parser.add_argument("only", nargs="*", help="names of cases")
     options = parser.parse_args()
+    # A daemon runs in a directory of its own.
+    options.bin, options.modules = os.path.abspath(options.bin), os.path.abspath(options.modules)
+    options.own_modules = options.own_modules and os.path.abspath(options.own_modules)
     Daemon.bin, Daemon.modules, Daemon.sanitizer = options.bin, options.modules, options.sanitizer
     Daemon.own_modules, Daemon.programs, Daemon.cc = options.own_modules, options.bin, options.cc
     Daemon.calls_only = options.sanitizer == "thread"
