@@ -58,10 +58,13 @@ void gri_log_write(struct gri_log *log, const char *line, size_t bytes)
     char *ring = NULL;
 
     _Static_assert(GR_LOG_LINE_MAX + 1 < LOG_BYTES, "a line fits");
-    if (!log->ring)
-        ring = malloc(LOG_BYTES);
     gri_lock(&log->lock);
-    if (!log->ring && ring) {
+    if (!log->ring) { /* malloc takes long, and others may be here meanwhile */
+        gri_unlock(&log->lock);
+        ring = malloc(LOG_BYTES);
+        gri_lock(&log->lock);
+    }
+    if (!log->ring) {
         log->ring = ring;
         ring = NULL;
     }

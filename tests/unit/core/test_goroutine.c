@@ -502,6 +502,43 @@ static void lines_can_be_read_on_from_where_one_was(void **state)
     expect_no_faults();
 }
 
+#define WRITERS 4
+
+static atomic_uint writers_ready;
+
+static void write_a_first_line(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&writers_ready, 1);
+    while (atomic_load(&writers_ready) < WRITERS)
+        gr_yield();
+    CHECK(gr_log("one of them") == 0);
+}
+
+static int log_together(const char *args_json)
+{
+    (void)args_json;
+    for (int i = 0; i < WRITERS; i++)
+        gr_go(write_a_first_line, NULL);
+    return 0;
+}
+GR_ENTRY("log_together", log_together, "logs, by its children");
+
+static void children_may_write_the_first_line_at_once(void **state)
+{
+    char text[20 * WRITERS];
+
+    (void)state;
+    for (int round = 0; round < 100; round++) {
+        atomic_store(&writers_ready, 0);
+        uint64_t id = spawn("log_together", NULL), from = 0, lost;
+        eventually_alone(0);
+        assert_int_equal(gr_log_read(id, &from, text, sizeof text, &lost),
+                         WRITERS * strlen("one of them\n"));
+        assert_int_equal(lost, 0);
+    }
+}
+
 #define LOG_LINES 5000
 
 static int log_many(const char *args_json)
@@ -554,6 +591,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_result_has_a_greatest_size_and_depth),
         cmocka_unit_test(labels_keep_to_their_limits_and_are_inherited),
         cmocka_unit_test(lines_can_be_read_on_from_where_one_was),
+        cmocka_unit_test(children_may_write_the_first_line_at_once),
         cmocka_unit_test(of_too_much_the_last_lines_are_kept_and_the_loss_is_told),
     };
 
