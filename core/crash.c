@@ -100,12 +100,22 @@ static void publish(const struct report *r)
         close(fd);
 }
 
+static void say_remedy(struct report *r, const struct gr_g *g)
+{
+    say(r,
+        "  its stack has %zu KiB; stack_bytes of gr_go_with gives a goroutine more (an entry has "
+        "the default:"
+        " let it start one)\n",
+        (size_t)(g->stack.hi - g->stack.lo) / 1024);
+}
+
 _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc)
 {
     struct sigaction fallback = {.sa_handler = SIG_DFL};
 
     if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed) == 0) {
         say(&the_report, "grasp: stack overflow\n");
+        say_remedy(&the_report, g);
         say_goroutine(&the_report, g, sp, pc);
         publish(&the_report);
     }
@@ -119,18 +129,21 @@ static void on_crash(int number, siginfo_t *info, void *ucontext)
     struct gr_g *g = gri_self();
     uint64_t address = (uint64_t)info->si_addr;
     struct report *r = &the_report;
+    bool overflow = g && address >= (uint64_t)g->stack.hi - g->stack.map_bytes &&
+                    address < (uint64_t)g->stack.lo;
 
     sigaction(number, &fallback, NULL);
     /* One report: what crashes while it is written goes the default way at once. */
     if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed))
         return;
-    if (g && address >= (uint64_t)g->stack.hi - g->stack.map_bytes &&
-        address < (uint64_t)g->stack.lo)
+    if (overflow)
         say(r, "grasp: stack overflow: access to 0x%llx in the guard below the stack\n",
             (unsigned long long)address);
     else
         say(r, "grasp: signal %d (%s), address 0x%llx\n", number, sigabbrev_np(number),
             (unsigned long long)address);
+    if (overflow)
+        say_remedy(r, g);
     if (g)
         say_goroutine(r, g, arch_signal_sp(ucontext), arch_signal_pc(ucontext));
     else {

@@ -259,7 +259,7 @@ static void execute(struct gr_m *m, struct gr_g *g)
 /* ---- Finding work -------------------------------------------------------------------------------- */
 
 #define GLOBAL_BATCH (GRI_RUNQ_SLOTS / 2) /* taken at once by a processor with nothing else */
-#define SEARCH_NS    20000 /* how long a thread searches before it sleeps */
+#define SEARCH_NS    20000                /* how long a thread searches before it sleeps */
 #define STEAL_NEXT_NS                                                                              \
     5000 /* a goroutine woken by a running one waits so long for its own processor */
 #define IN_VAIN_NS 100000 /* after a search in vain a single goroutine wakes nobody for so long */

@@ -106,6 +106,7 @@ static void a_cycle_of_locks_is_named_while_others_run(void **state)
     struct spinner spinner;
     struct gr_deadlocks report;
 
+    (void)state;
     spinner_start(&spinner);
     circle_start(&two, 2);
     circle_start(&five, 5);
@@ -132,6 +133,7 @@ static void a_cycle_of_locks_is_named_while_others_run(void **state)
 
 static void sleep_long(void *arg)
 {
+    (void)arg;
     gr_sleep_ns(UINT64_C(3600000000000));
 }
 
@@ -170,6 +172,7 @@ static void all_waiting_is_reported_but_not_while_one_can_go_on(void **state)
     uint64_t id = go(receive, chan), other;
     int fd[2];
 
+    (void)state;
     eventually_waits(id, "chan receive");
     assert_int_equal(progress_now(), GR_PROGRESS_NONE);
     /* Suspended: whoever did that can let it go on. */
@@ -204,6 +207,7 @@ static void a_cycle_with_a_suspended_member_is_kept_silent(void **state)
     struct gr_deadlocks report;
     struct gr_hold held = {0};
 
+    (void)state;
     circle_start(&two, 2);
     hold(&held, two.id[1]);
     assert_int_equal(gr_deadlocks(&report), 0);
@@ -264,6 +268,7 @@ static void nothing_false_is_reported_while_everything_moves(void **state)
     struct gr_deadlocks report;
     unsigned looks = 0;
 
+    (void)state;
     atomic_store(&ended, 0);
     for (unsigned i = 0; i < MOVERS; i++)
         id[i] = go(move, &m);

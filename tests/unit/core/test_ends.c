@@ -188,7 +188,10 @@ static void a_stack_overflow_is_reported_at_every_size(void **state)
         expect_said("the culprit");
         expect_said("module main");
         expect_said("sp 0x");
+        expect_said("stack_bytes of gr_go_with");
     }
+    /* 16 MiB, the last one's. */
+    expect_said("its stack has 16384 KiB");
 }
 
 static void an_overflow_in_libc_is_reported_at_the_call(void **state)
@@ -206,6 +209,7 @@ static void a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported(void *
     (void)state;
     assert_int_equal(signal_of("frame", "0"), SIGSEGV);
     expect_said("stack overflow");
+    expect_said("its stack has 192 KiB; stack_bytes of gr_go_with");
     expect_said("guard");
     expect_said("goroutine 1 ");
 }

@@ -93,9 +93,9 @@ static void pairs_that_wake_each_other_share_the_processor(void **state)
 
 /* ---- More than a ring holds ----------------------------------------------------------------------- */
 
-#define MANY     1000 /* a ring has 256 places: most are in the global queue */
-#define MOST     200  /* turns of the first; a round is one of everybody's */
-#define UNEQUAL  4    /* nobody has had so many times as many turns as another */
+#define MANY    1000 /* a ring has 256 places: most are in the global queue */
+#define MOST    200  /* turns of the first; a round is one of everybody's */
+#define UNEQUAL 4    /* nobody has had so many times as many turns as another */
 
 static atomic_uint first_has_most, begun;
 static atomic_ulong turns[MANY];

@@ -13,7 +13,7 @@
 #define PATTERN_WORDS 100
 #define LARGE_BYTES   1000 /* more than the slot for elements has */
 
-static atomic_uint running, ended;
+static atomic_uint ended;
 
 static int64_t go_private(void (*fn)(void *), void *arg)
 {
@@ -472,36 +472,44 @@ static void a_copy_of_a_folded_goroutine_is_as_one_made_before(void **state)
 
 /* ---- What is not folded ---------------------------------------------------------------------------- */
 
-static void give_forty_two(void *to)
-{
-    usleep(5000);
-    *(volatile int *)to = 42;
-    atomic_store(&running, 2);
-}
+static volatile int *_Atomic shared_local;
 
-static void let_child_write(void *arg)
+static void let_others_write(void *arg)
 {
     volatile int local = 0;
 
     (void)arg;
-    gr_go(give_forty_two, (void *)&local);
-    atomic_store(&running, 1);
-    while (atomic_load(&running) == 1)
-        gr_sleep_ns(20000000);
+    atomic_store(&shared_local, &local);
+    by_receive();
     CHECK(local == 42);
     atomic_fetch_add(&ended, 1);
 }
 
+/* Others that wait since later are folded: so id was looked at, and was not. */
+static void fold_some_others(uint64_t id)
+{
+    struct waiting w;
+    uint64_t other;
+
+    for (unsigned i = 0; i < 3; i++) {
+        other = start_folded(&w, by_long_sleep);
+        assert_false(info_of(id).folded);
+        assert_int_equal(gr_cancel(other), 0);
+        eventually_dead(other);
+    }
+    atomic_store(&ended, 0);
+}
+
 static void others_may_write_to_a_stack_that_is_not_private(void **state)
 {
-    uint64_t id;
+    uint64_t value = 42, id = gr_go(let_others_write, NULL);
 
     (void)state;
-    atomic_store(&ended, 0);
-    id = gr_go(let_child_write, NULL);
-    eventually_dead(id);
-    expect_no_faults();
-    assert_int_equal(atomic_load(&ended), 1);
+    eventually_waits(id, "chan receive");
+    fold_some_others(id);
+    *atomic_load(&shared_local) = 42;
+    assert_int_equal(gr_chan_try_send(small_chan, &value), 0);
+    expect_woken(id);
 }
 
 static pthread_mutex_t thread_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -515,22 +523,15 @@ static void by_pinned_receive(void)
 
 static void a_pinned_goroutine_is_not_folded(void **state)
 {
-    struct waiting pinned = {by_pinned_receive, test_seed}, w;
-    uint64_t value = 42, id, other;
+    struct waiting pinned = {by_pinned_receive, test_seed};
+    uint64_t value = 42, id;
 
     (void)state;
     id = (uint64_t)go_private(wait_over_pattern, &pinned);
     eventually_waits(id, "chan receive");
-    /* One that waits since later was folded: so it was looked at. */
     assert_int_equal(gr_waitgroup_add(&group, 1), 0);
-    for (unsigned i = 0; i < 3; i++) {
-        other = start_folded(&w, by_long_sleep);
-        assert_false(info_of(id).folded);
-        assert_int_equal(gr_cancel(other), 0);
-        eventually_dead(other);
-    }
+    fold_some_others(id);
     assert_int_equal(gr_waitgroup_done(&group), 0);
-    atomic_store(&ended, 0);
     assert_int_equal(gr_chan_try_send(small_chan, &value), 0);
     expect_woken(id);
 }

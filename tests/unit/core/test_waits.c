@@ -60,6 +60,7 @@ static void a_receiver_shows_its_channel_and_who_used_it_last(void **state)
     struct gr_wait_party parties[4];
     uint64_t sender = go(send, chan), receiver, second;
 
+    (void)state;
     atomic_store(&ended, 0);
     eventually_waits(sender, "chan send");
     receiver = go(receive, chan);
@@ -119,6 +120,7 @@ static void a_select_shows_all_its_channels(void **state)
     struct gr_wait_party party;
     uint64_t id = go(select_both, &pair), timed = go(select_timed, &pair);
 
+    (void)state;
     eventually_waits(id, "select");
     eventually_waits(timed, "select");
     struct gr_wait_info info = wait_of(id);
@@ -173,6 +175,7 @@ static void a_waiter_for_a_mutex_shows_who_holds_it(void **state)
     struct gr_wait_info info;
     uint64_t owner = go(hold_mutexes, &h), waiter;
 
+    (void)state;
     eventually(word_is_set, &h.holds, "the mutex is held");
     waiter = go(want_mutex, &mutexes[0]);
     eventually_waits(waiter, "mutex lock");
@@ -225,6 +228,7 @@ static void a_mutex_that_is_handed_over_is_the_next_ones(void **state)
     struct handed h = {0};
     uint64_t first = go(take_handed, &h), second;
 
+    (void)state;
     eventually_count(&h.has, 1, "the first has it");
     second = go(take_handed, &h);
     eventually_waits(second, "mutex lock");
@@ -255,6 +259,7 @@ static void a_wait_group_shows_its_count(void **state)
     gr_waitgroup group = GR_WAITGROUP_INIT;
     uint64_t id;
 
+    (void)state;
     assert_int_equal(gr_waitgroup_add(&group, 3), 0);
     id = go(wait_for_group, &group);
     eventually_waits(id, "wait group");
@@ -310,6 +315,7 @@ static void a_lock_of_libc_shows_the_goroutine_on_its_owners_thread(void **state
                              .leave = gr_chan_create(sizeof(int), 0)};
     uint64_t owner = go(hold_thread_locks, &l), waiter, reader;
 
+    (void)state;
     eventually(word_is_set, &l.holds, "the locks are held");
     eventually_waits(owner, "chan receive");
     waiter = go(want_thread_mutex, &l);
@@ -349,6 +355,7 @@ static void a_lock_of_a_foreign_thread_is_no_deadlock(void **state)
     struct gr_deadlocks report;
     uint64_t waiter;
 
+    (void)state;
     pthread_mutex_lock(&l.mutex);
     waiter = go(want_thread_mutex, &l);
     eventually_waits(waiter, "pthread mutex");
