@@ -395,6 +395,14 @@ void gri_registry_give_cold(struct gr_g **list, size_t count)
     gri_unlock(&block_lock);
 }
 
+uint64_t gri_registry_live(void)
+{
+    /* acquire; pairs with gri_registry_remove: if all have ended, that is seen. Before last_id: who is not born yet has not ended. */
+    uint64_t ended = atomic_load_explicit(&counts.ended, memory_order_acquire);
+
+    return gri_registry_last_id() - ended;
+}
+
 uint64_t gri_registry_ended(void)
 {
     return atomic_load_explicit(&counts.ended, memory_order_relaxed);
@@ -435,9 +443,8 @@ uint64_t gri_registry_remove(struct gr_g *g, _Atomic(uint64_t) *ended)
     struct bucket *b = &bucket[id % BUCKETS];
     uint64_t w;
 
-    /* Before it is DEAD, so that whoever has seen that finds room for another. relaxed: a cap and a statistic. */
+    /* Before it is DEAD, so that whoever has seen that finds room for another. relaxed: a cap. */
     atomic_fetch_sub_explicit(&counts.live, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counts.ended, 1, memory_order_relaxed);
     gri_lock(&b->lock);
     gri_chain_remove(&b->first, g);
     w = atomic_load_explicit(&g->word, memory_order_relaxed);
@@ -450,7 +457,8 @@ uint64_t gri_registry_remove(struct gr_g *g, _Atomic(uint64_t) *ended)
          */
     } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, next, memory_order_seq_cst,
                                                     memory_order_relaxed));
-    /* release; pairs with gri_dead_each. Who misses g under the bucket's lock sees it by that. */
+    /* release, both; pair with gri_registry_live and gri_dead_each. Who misses g under the bucket's lock sees them by that. */
+    atomic_fetch_add_explicit(&counts.ended, 1, memory_order_release);
     atomic_store_explicit(ended, id, memory_order_release);
     gri_unlock(&b->lock);
     return w;

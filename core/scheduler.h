@@ -228,6 +228,8 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error);
 void gri_g_free(struct gr_m *m, struct gr_g *g);
 /* The same for one that was never born. */
 void gri_g_abandon(struct gr_g *g);
+/* How many were born and have not ended. A walk would overlook one that is born where it has been, by one that ends before it is there. */
+uint64_t gri_registry_live(void);
 /* How many ended. */
 uint64_t gri_registry_ended(void);
 /* Gives it the next id, by which it is not found yet. */

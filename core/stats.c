@@ -37,7 +37,6 @@ static void count_slot(void *arg, struct gr_g *g, uint64_t word)
     struct gr_stats *stats = arg;
 
     stats->by_state[gri_word_state(word)]++;
-    stats->live++;
     if (gri_word_holds(word) > 0)
         stats->held++;
 }
@@ -72,6 +71,7 @@ void gr_stats(struct gr_stats *stats)
     stats->time_slice_us = atomic_load_explicit(&gri_sched.slice_us, memory_order_relaxed);
     stats->max_goroutines = gri_registry_max();
     gri_registry_each(count_slot, stats);
+    stats->live = gri_registry_live();
     stats->spawned = gri_registry_last_id();
     stats->ended = gri_registry_ended();
     sum_threads(stats);

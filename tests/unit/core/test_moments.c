@@ -95,11 +95,47 @@ static void one_that_is_found_is_whole(void **state)
     expect_no_faults();
 }
 
+/* ---- Counting ------------------------------------------------------------------------------------ */
+
+#define RUNNERS 30000
+
+static atomic_uint runners;
+
+/* One bears the next and ends, so that one or two live at any time, each where a look may have been already. */
+static void hand_on(void *arg)
+{
+    (void)arg;
+    if (atomic_fetch_add(&runners, 1) < RUNNERS)
+        CHECK(gr_go(hand_on, NULL) != 0);
+}
+
+static void while_one_lives_the_count_is_not_zero(void **state)
+{
+    struct gr_stats stats;
+
+    (void)state;
+    eventually_alone(0);
+    /* So that slots far apart are used in turns. */
+    atomic_store(&may_end, 0);
+    for (int i = 0; i < 1000; i++)
+        gr_go(wait_to_end, NULL);
+    atomic_store(&may_end, 1);
+    eventually_alone(0);
+    atomic_store(&runners, 0);
+    gr_go(hand_on, NULL);
+    do {
+        gr_stats(&stats);
+    } while (stats.live > 0);
+    assert_int_equal(atomic_load(&runners), RUNNERS + 1);
+    expect_no_faults();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_is_called_dead_counts_nowhere),
         cmocka_unit_test(one_that_is_found_is_whole),
+        cmocka_unit_test(while_one_lives_the_count_is_not_zero),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});
