@@ -176,6 +176,7 @@ static bool may_call(struct api_call *call)
                                                                        : "read");
         return false;
     }
+    call->credential.scopes = route->scope;
     if (!is_mutation(call))
         return true;
     if (!api_auth_origin(call))

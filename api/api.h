@@ -87,6 +87,13 @@ struct api_token {
     unsigned char secret[API_TOKEN_BYTES];
 };
 
+/* What a call was let in by, and what it needs of it: a token may be taken away while it goes on. */
+struct api_credential {
+    bool by_token; /* else by nothing that can be taken away */
+    unsigned scopes;
+    unsigned char secret[API_TOKEN_BYTES];
+};
+
 struct api_config {
     const struct api_token *tokens; /* must outlive the api */
     size_t token_count;
@@ -101,6 +108,8 @@ struct api_config {
 
 /* From now on these count and no others. Loop thread. */
 void api_tokens_set(struct api *api, const struct api_token *tokens, size_t count);
+/* Whether it would be let in now. Loop thread. */
+bool api_credential_counts(const struct api *api, const struct api_credential *credential);
 /* NULL: out of memory or of entropy. */
 struct api *api_create(const struct api_host *host, const struct api_config *config);
 /* No call may be in the API. NULL does nothing. */
@@ -183,6 +192,7 @@ struct api_call {
     struct api_target target;
     char principal[API_PRINCIPAL_BYTES];
     unsigned scopes;
+    struct api_credential credential;
     enum api_format format;
     struct api_buf args; /* what "args" of the body is as text, with its 0, where body cannot hold it; else empty */
     json_t *body;     /* an object, never NULL in handlers of routes that take one */

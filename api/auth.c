@@ -156,6 +156,14 @@ void api_tokens_set(struct api *api, const struct api_token *tokens, size_t coun
     api->config.token_count = count;
 }
 
+bool api_credential_counts(const struct api *api, const struct api_credential *credential)
+{
+    if (!credential->by_token)
+        return true;
+    const struct api_token *token = find_token(&api->config, credential->secret);
+    return token && (token->scopes & credential->scopes) == credential->scopes;
+}
+
 static bool unix_peer(struct api_call *call)
 {
     const struct api_peer *peer = &call->request.peer;
@@ -187,6 +195,8 @@ bool api_auth_token(struct api_call *call)
     if (token) {
         snprintf(call->principal, sizeof call->principal, "token:%s", token->name);
         call->scopes = token->scopes;
+        call->credential.by_token = true;
+        memcpy(call->credential.secret, secret, sizeof secret);
         return true;
     }
     api_buf_str(&call->reply.headers, "WWW-Authenticate: Bearer realm=\"grasp\"\r\n"

@@ -162,8 +162,10 @@ static bool write_first(struct srv_conn *conn)
     /* Taken before the write: from then on x is the write's. */
     struct api_gdb *upgrade = x->call.reply.upgrade;
     x->call.reply.upgrade = NULL;
-    if (upgrade)
+    if (upgrade) {
+        conn->gdb_credential = x->call.credential;
         srv_conn_gdb_begin(conn, upgrade);
+    }
     count = srv_exchange_skip(bufs, count, write_at_once(conn, bufs, count));
     if (count == 0) {
         piece_written(x, 0);
@@ -498,6 +500,26 @@ void srv_conn_end_all(struct srv_server *server)
             srv_conn_close(conn);
         else
             srv_conn_pump(conn);
+    }
+}
+
+/* Streams, long waits, profiles and sessions of gdb go on for as long as their client likes. */
+static bool is_revoked(const struct srv_conn *conn)
+{
+    const struct api *api = conn->server->api;
+    bool counts = !conn->gdb || api_credential_counts(api, &conn->gdb_credential);
+    for (const struct srv_exchange *x = conn->first; x; x = x->next)
+        counts = counts && api_credential_counts(api, &x->call.credential);
+    return !counts;
+}
+
+void srv_conn_end_revoked(struct srv_server *server)
+{
+    struct srv_conn *next;
+    for (struct srv_conn *conn = server->conns; conn; conn = next) {
+        next = conn->next;
+        if (is_revoked(conn))
+            srv_conn_close(conn);
     }
 }
 

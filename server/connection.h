@@ -74,6 +74,7 @@ struct srv_conn {
     size_t unsent;       /* as seen by the last sweep */
     uint64_t moved_ns;   /* when that last changed */
     struct srv_gdb *gdb; /* it speaks gdb's protocol and HTTP no more */
+    struct api_credential gdb_credential; /* that let its session begin */
     bool gdb_only;       /* of gdb's own socket: it never speaks HTTP */
 };
 
@@ -89,6 +90,8 @@ void srv_conn_sweep(struct srv_server *server);
 /* The daemon ends: waiting calls are answered as they stand, every connection closes after its
  * answers. */
 void srv_conn_end_all(struct srv_server *server);
+/* Tokens were taken away: closes every connection where something that was asked with one goes on. */
+void srv_conn_end_revoked(struct srv_server *server);
 /* Writes and parses what can be. May close the connection. */
 void srv_conn_pump(struct srv_conn *conn);
 /* api_host.reply */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "connection.h"
 #include "log.h"
 #include "module_dir.h"
 #include "systemd.h"
@@ -113,6 +114,7 @@ static void reload_tokens(struct srv_server *server)
     api_tokens_set(server->api, fresh.items, fresh.count);
     srv_tokens_free(&server->tokens);
     server->tokens = fresh;
+    srv_conn_end_revoked(server);
     srv_log(SRV_INFO, "tokens-reloaded", "count=%zu", fresh.count);
 }
 

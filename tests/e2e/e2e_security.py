@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -191,6 +192,52 @@ def tokens_are_read_again_at_a_hangup():
         assert not os.path.exists(tcp.tokens)
 
 
+def what_was_asked_with_a_token_ends_with_it():
+    """A stream, a wait and a gdb session of a token that is taken away; another's go on."""
+    gone, kept = new_token(), new_token()
+    with Tcp(f"gone read,control,load {gone}\nkept read,control,load {kept}") as tcp:
+        unix = tcp.daemon.client()
+        g = unix.want(201, *SPAWN).json["ids"][0]
+        host, port = tcp.daemon.places["listen"].rsplit(":", 1)
+
+        def ask(token, target, upgrade=""):
+            raw = socket.create_connection((host, int(port)), timeout=HANG_SECONDS)
+            raw.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{upgrade}\r\n".encode())
+            return raw
+
+        def begun(raw, mark):
+            text = b""
+            while mark not in text:
+                more = raw.recv(4096)
+                assert more, text
+                text += more
+            return raw
+        session = "Connection: Upgrade\r\nUpgrade: gdb-remote\r\n"
+        raws = {token: (begun(ask(token, "/v1/events"), b"events follow"), begun(ask(token, f"/v1/gdb?ids={g}", session), b" 101 "),
+                        # The wait has begun once what came with it is answered.
+                        begun(ask(token, "/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                  f"GET /v1/goroutines/{g}?wait_ms=60000"), b"ok\n")) for token in (gone, kept)}
+        until(lambda: unix.get(f"/v1/goroutines/{g}")["holds"] == 2, "both sessions hold it")
+        write_secret(tcp.tokens, f"kept read,control,load {kept}\n")
+        tcp.daemon.process.send_signal(signal.SIGHUP)
+        for raw in raws[gone]:
+            assert raw.recv(4096) == b"", "it ends"
+            raw.close()
+        until(lambda: unix.get(f"/v1/goroutines/{g}")["holds"] == 1, "the session that ended holds nothing")
+        suspended = unix.want(200, "POST", f"/v1/goroutines/{g}/suspend").json
+        begun(raws[kept][0], f'"suspension":{suspended["id"]}'.encode())
+        # One that has lost a scope may not go on with what needs it.
+        write_secret(tcp.tokens, f"kept read {kept}\n")
+        tcp.daemon.process.send_signal(signal.SIGHUP)
+        assert raws[kept][1].recv(4096) == b"", "a session of gdb needs all three"
+        unix.want(204, "DELETE", f"/v1/suspensions/{suspended['id']}")
+        begun(raws[kept][0], b"event: resumed")
+        unix.want(202, "DELETE", f"/v1/goroutines/{g}")
+        begun(raws[kept][2], b'"state":"dead"')
+        for raw in raws[kept]:
+            raw.close()
+
+
 def audit(daemon):
     with open(daemon.path("state/audit.jsonl")) as file:
         return [json.loads(line) for line in file]
@@ -256,6 +303,7 @@ main([
     a_page_of_another_origin_changes_nothing,
     token_files_that_others_can_read_are_refused,
     tokens_are_read_again_at_a_hangup,
+    what_was_asked_with_a_token_ends_with_it,
     every_mutation_is_written_down,
     without_a_state_directory_the_log_has_it,
     an_audit_log_that_others_can_read_is_refused,
