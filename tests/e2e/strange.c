@@ -162,7 +162,8 @@ static void computed_jumps(unsigned *seed)
     long value = 1, wanted = 1;
     int at = 0;
     for (int i = 0; i < 199; i++) {
-        program[i] = wanted > 1000000 ? 2 : (unsigned char)(rand_r(seed) % 3);
+        program[i] =
+            labs(wanted) > 1000000 ? (wanted > 0 ? 2 : 0) : (unsigned char)(rand_r(seed) % 3);
         wanted = program[i] == 0 ? wanted + 1 : program[i] == 1 ? wanted * 2 : wanted - 1;
     }
     program[199] = 3;
