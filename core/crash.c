@@ -1,5 +1,5 @@
 /*
- * crash.c: what is said when a module goes wrong for good: a stack overflow, SIGSEGV and its like.
+ * crash.c: what is said when a module goes wrong for good: a stack overflow, SIGSEGV and its like, abort.
  *
  * Everything here runs in a signal handler or on a nearly full stack, so it only formats into a buffer and
  * writes. The return addresses are found by scanning the stack for words that point into module text, and
@@ -123,30 +123,42 @@ _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc)
     abort();
 }
 
+/* A fault has an address; what was sent (abort, kill) has a sender. */
+static void say_signal(struct report *r, int number, const siginfo_t *info)
+{
+    if (info->si_code > 0)
+        say(r, "grasp: signal %d (%s), address 0x%llx\n", number, sigabbrev_np(number),
+            (unsigned long long)(uint64_t)info->si_addr);
+    else
+        say(r, "grasp: signal %d (%s), sent by process %d%s\n", number, sigabbrev_np(number),
+            (int)info->si_pid, info->si_pid == getpid() ? ", this one" : "");
+}
+
 static void on_crash(int number, siginfo_t *info, void *ucontext)
 {
     struct sigaction fallback = {.sa_handler = SIG_DFL};
     struct gr_g *g = gri_self();
     uint64_t address = (uint64_t)info->si_addr;
     struct report *r = &the_report;
-    bool overflow = g && address >= (uint64_t)g->stack.hi - g->stack.map_bytes &&
-                    address < (uint64_t)g->stack.lo;
 
     sigaction(number, &fallback, NULL);
+    /* What was sent would not come again by itself. It waits until we return. */
+    if (info->si_code <= 0)
+        raise(number);
     /* One report: what crashes while it is written goes the default way at once. */
     if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed))
         return;
-    if (overflow)
+    if (g && info->si_code > 0 && address >= (uint64_t)g->stack.hi - g->stack.map_bytes &&
+        address < (uint64_t)g->stack.lo) {
         say(r, "grasp: stack overflow: access to 0x%llx in the guard below the stack\n",
             (unsigned long long)address);
-    else
-        say(r, "grasp: signal %d (%s), address 0x%llx\n", number, sigabbrev_np(number),
-            (unsigned long long)address);
-    if (overflow)
         say_remedy(r, g);
-    if (g)
+    } else {
+        say_signal(r, number, info);
+    }
+    if (g) {
         say_goroutine(r, g, arch_signal_sp(ucontext), arch_signal_pc(ucontext));
-    else {
+    } else {
         say(r, "  no goroutine; pc ");
         say_address(r, arch_signal_pc(ucontext));
         say(r, "\n");
@@ -159,9 +171,13 @@ void gri_crash_init(const char *dir)
 {
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction before;
 
     if (dir)
         snprintf(crash_dir, sizeof crash_dir, "%s", dir);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         sigaction(numbers[i], &action, NULL);
+    /* A failed assert, what malloc or the compiler's checks find. A program's own handler stays. */
+    if (sigaction(SIGABRT, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+        sigaction(SIGABRT, &action, NULL);
 }

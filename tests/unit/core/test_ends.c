@@ -69,6 +69,18 @@ static void fault(void *arg)
     *(volatile int *)((uintptr_t)arg + 8) = 1;
 }
 
+static void give_up(void *arg)
+{
+    (void)arg;
+    abort();
+}
+
+static void send_fault(void *arg)
+{
+    (void)arg;
+    kill(getpid(), SIGSEGV);
+}
+
 static void suspend_in_a_section(void *arg)
 {
     gr_suspension s;
@@ -100,6 +112,8 @@ static bool run_child(const char *way, size_t stack_bytes)
                 {"libc", overflow_in_libc},
                 {"frame", overflow_by_a_big_frame},
                 {"fault", fault},
+                {"abort", give_up},
+                {"sent", send_fault},
                 {"section", suspend_in_a_section},
                 {"end", end_a_section_not_begun},
                 {"destroy", wait_for_ever}};
@@ -224,6 +238,24 @@ static void a_fault_is_reported_and_takes_its_default_action(void **state)
     expect_said("module main");
 }
 
+/* A failed assert, or what malloc finds wrong. */
+static void an_abort_names_its_goroutine(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("abort", "0"), SIGABRT);
+    expect_said("signal 6 (ABRT), sent by process");
+    expect_said("goroutine 1 ");
+    expect_said("the culprit");
+    expect_said("module main");
+}
+
+static void a_signal_of_a_fault_that_was_sent_is_not_lost(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("sent", "0"), SIGSEGV);
+    expect_said("signal 11 (SEGV), sent by process");
+}
+
 static void misuse_of_the_runtime_is_named(void **state)
 {
     (void)state;
@@ -242,6 +274,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_overflow_in_libc_is_reported_at_the_call),
         cmocka_unit_test(a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported),
         cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
+        cmocka_unit_test(an_abort_names_its_goroutine),
+        cmocka_unit_test(a_signal_of_a_fault_that_was_sent_is_not_lost),
         cmocka_unit_test(misuse_of_the_runtime_is_named),
     };
 
