@@ -75,7 +75,8 @@ static int publish_ranges(struct gri_module *module, const struct gri_module_met
                           struct gri_text_list *safe)
 {
     uint64_t lo = module->info.text_lo, hi = module->info.text_hi;
-    uint64_t nopreempt_lo = (uint64_t)meta->nopreempt_begin, nopreempt_hi = (uint64_t)meta->nopreempt_end;
+    uint64_t nopreempt_lo = (uint64_t)meta->nopreempt_begin,
+             nopreempt_hi = (uint64_t)meta->nopreempt_end;
 
     if (nopreempt_lo < nopreempt_hi) {
         lo = nopreempt_lo < lo ? nopreempt_lo : lo;
@@ -129,8 +130,9 @@ static int keep_file(struct gri_module *module, const struct gri_elf *elf, char 
     struct stat now;
 
     module->file = open(module->info.path, O_RDONLY | O_CLOEXEC);
-    if (module->file >= 0 && fstat(module->file, &now) == 0 && now.st_dev == elf->stat.st_dev && now.st_ino == elf->stat.st_ino &&
-        now.st_size == elf->stat.st_size && now.st_mtim.tv_sec == elf->stat.st_mtim.tv_sec &&
+    if (module->file >= 0 && fstat(module->file, &now) == 0 && now.st_dev == elf->stat.st_dev &&
+        now.st_ino == elf->stat.st_ino && now.st_size == elf->stat.st_size &&
+        now.st_mtim.tv_sec == elf->stat.st_mtim.tv_sec &&
         now.st_mtim.tv_nsec == elf->stat.st_mtim.tv_nsec)
         return 0;
     return gri_load_error(err, -ENOEXEC, "the file changed while it was loaded: try again");
@@ -154,6 +156,14 @@ static int copy_entries(struct gri_module *module, char *err)
     size_t count = (size_t)((const struct gr_entry *)module->meta->entries_end - from);
     bool good;
 
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(from[i].name, from[k].name) == 0)
+                return gri_load_error(
+                    err, -EINVAL, "it has two entries \"%s\": give each GR_ENTRY a name of its own",
+                    from[i].name);
+        }
+    }
     module->entries = calloc(count + 1, sizeof *module->entries);
     good = module->entries != NULL;
     for (size_t i = 0; good && i < count; i++) {
@@ -446,7 +456,7 @@ int gri_module_load_main(char *err, size_t err_bytes)
         module->info.path[0] = 0;
     pthread_mutex_lock(&gri_load_lock);
     result = gri_module_find("main") ? gri_load_error(text, -EBUSY, "module main is loaded already")
-                          : gri_loader_check(&elf, module, true, text);
+                                     : gri_loader_check(&elf, module, true, text);
     module->handle = result == 0 ? dlopen(NULL, RTLD_NOW) : NULL;
     if (result == 0 && !module->handle)
         result = gri_load_error(text, -ENOEXEC, "%s", dlerror());

@@ -26,6 +26,19 @@ static int work(const char *args)
 }
 #endif
 
+#ifdef KIND_TWICE
+static int work(const char *args)
+{
+    return args[0] & 0;
+}
+
+static int other_work(const char *args)
+{
+    return args[0] & 0;
+}
+GR_ENTRY("work", other_work, "the same name again");
+#endif
+
 #ifdef KIND_REFUSED
 static int work(const char *args)
 {

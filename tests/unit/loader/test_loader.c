@@ -202,6 +202,12 @@ static void a_module_built_with_asan_is_refused_and_ends_nothing(void **state)
 }
 #endif
 
+static void two_entries_of_one_name_are_refused(void **state)
+{
+    (void)state;
+    expect_refusal("twice", FILE_OF("loader_twice"), "two entries \"work\"");
+}
+
 static void a_refused_import_is_named_and_no_constructor_runs(void **state)
 {
     (void)state;
@@ -367,6 +373,7 @@ int main(void)
         cmocka_unit_test(the_same_build_again_is_no_error_and_another_is_busy),
         cmocka_unit_test(imports_go_through_stubs),
         cmocka_unit_test(a_module_is_stopped_only_where_it_is_safe),
+        cmocka_unit_test(two_entries_of_one_name_are_refused),
         cmocka_unit_test(a_refused_import_is_named_and_no_constructor_runs),
 #ifdef SANITIZED_MODULE
         cmocka_unit_test(a_module_built_with_asan_is_refused_and_ends_nothing),
