@@ -8,7 +8,7 @@
 #   --stress N       stress tests do N times as much (GRASP_STRESS)
 #   --arch arm64     instead of all that: the arm64 build and its tests, under qemu-user (nothing special on an arm64 machine)
 #   --with-arm64     besides: the arm64 build, and of its tests what rests on arch/, with fewer stops
-#   --some-sanitizers  of the sanitizers UBSan with the unit tests, and ASan with those and the e2e tests
+#   --some-sanitizers  of the sanitizers UBSan and ASan, with the unit tests
 #   --no-sanitizers  the release build and the fuzz targets only
 #   --no-fuzz        no fuzz targets, each of which runs for a minute
 #   --no-install     look for no packages
@@ -174,7 +174,7 @@ if [ -n "$native" ] && [ -n "$sanitizers" ]; then
     # browser), from measurements, and from the canaries, whose subject is assembly that no sanitizer sees. Stress
     # finds memory errors and races, not the arithmetic that UBSan looks for. ASan runs all else, leaks included.
     if [ "$sanitizers" = some ]; then
-        build asan && run_suites asan -L '^(unit|e2e)$'
+        build asan && run_suites asan -L '^unit$'
         build ubsan && run_suites ubsan -L '^unit$'
     else
         build asan && run_suites asan -LE '^(model|layers|bench|package|dashboard)$' -E '^canaries'
