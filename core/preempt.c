@@ -351,15 +351,29 @@ int gri_preempt_init(void)
     return 0;
 }
 
+static size_t signal_stack_bytes(void)
+{
+    return (getauxval(AT_MINSIGSTKSZ) + SIGNAL_STACK_EXTRA + 4095) & ~(size_t)4095;
+}
+
+int gri_thread_signals_prepare(struct gr_m *m)
+{
+    if (m->signal_stack)
+        return 0;
+    m->signal_stack = mmap(NULL, signal_stack_bytes(), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->signal_stack != MAP_FAILED)
+        return 0;
+    m->signal_stack = NULL;
+    return errno;
+}
+
 void gri_thread_signals_init(struct gr_m *m)
 {
-    size_t bytes = getauxval(AT_MINSIGSTKSZ) + SIGNAL_STACK_EXTRA;
-    stack_t stack = {.ss_size = (bytes + 4095) & ~(size_t)4095};
+    stack_t stack = {.ss_size = signal_stack_bytes(), .ss_sp = m->signal_stack};
     sigset_t none;
 
-    stack.ss_sp =
-        mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) != 0)
+    if (sigaltstack(&stack, NULL) != 0)
         GR_PANIC("no signal stack for thread %u: errno %d", m->index, errno);
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);

@@ -82,6 +82,7 @@ struct gr_m {
 
     /* The owner's. */
     _Alignas(GRI_CACHE_LINE) struct gr_p *p;
+    void *signal_stack; /* made before the thread; kept with an m whose thread could not be made */
     struct gr_p *old_p;  /* of the system call it is in */
     struct gr_p *next_p; /* left by whoever woke it */
     void *g0_sp;
@@ -283,6 +284,8 @@ void gri_send_signal_again(struct gr_m *m, struct gr_g *g, uint64_t gap_ns);
 /* Interrupts a system call of m, whatever the off switch says. */
 void gri_signal_thread(struct gr_m *m);
 int gri_preempt_init(void);
+/* By its creator, who can do without it: a thread that has begun cannot. 0 or errno. */
+int gri_thread_signals_prepare(struct gr_m *m);
 void gri_thread_signals_init(struct gr_m *m);
 /* The monitor's part for one g with waiters: expired ones are withdrawn, the others asked for again. True: still pending; *fresh: one of them is young. */
 bool gri_pending_visit(struct gr_g *g, uint64_t now_ns, bool *fresh);

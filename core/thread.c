@@ -203,7 +203,9 @@ static struct gr_m *thread_create(void)
 #endif
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    error = pthread_create(&m->thread, &attr, worker_main, m);
+    error = gri_thread_signals_prepare(m);
+    if (!error)
+        error = pthread_create(&m->thread, &attr, worker_main, m);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
     if (!error)
