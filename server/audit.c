@@ -15,16 +15,24 @@
 
 #define FLUSH_TURNS_MAX 1000 /* of the loop; connections that end meanwhile take some */
 
+/* Whether the file ends within a line, which a crash or a full disk has cut. */
+static bool is_torn(int fd, off_t size)
+{
+    char last = '\n';
+    return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
 static int open_file(struct srv_audit *audit)
 {
     struct stat st;
-    int fd = open(audit->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(audit->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
     if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (st.st_mode & 077)) {
         close(fd);
         return -EACCES;
     }
+    audit->torn = is_torn(fd, st.st_size);
     if (audit->fd < 0) {
         audit->fd = fd;
         return 0;
@@ -61,6 +69,12 @@ static void on_written(uv_fs_t *request)
     uv_fs_req_cleanup(request);
     request->data = audit;
     audit->busy = false;
+    if (result > 0 && audit->mending) {
+        audit->torn = false;
+        result--;
+    }
+    if (result > 0)
+        audit->torn = audit->writing.data[result - 1] != '\n';
     if (result < 0 || (size_t)result < audit->writing.size)
         lost(audit->writing.size - (result > 0 ? (size_t)result : 0),
              result < 0 ? (int)result : -ENOSPC);
@@ -77,8 +91,12 @@ static void start(struct srv_audit *audit)
     audit->writing = audit->next;
     audit->next = swap;
     audit->busy = true;
-    uv_buf_t buf = uv_buf_init(audit->writing.data, (unsigned)audit->writing.size);
-    int err = uv_fs_write(audit->loop, &audit->request, audit->fd, &buf, 1, -1, on_written);
+    audit->mending = audit->torn;
+    uv_buf_t bufs[] = {uv_buf_init("\n", 1),
+                       uv_buf_init(audit->writing.data, (unsigned)audit->writing.size)};
+    uv_buf_t *from = audit->mending ? bufs : bufs + 1;
+    int err = uv_fs_write(audit->loop, &audit->request, audit->fd, from,
+                          (unsigned)(bufs + 2 - from), -1, on_written);
     if (err) {
         audit->busy = false;
         lost(audit->writing.size, err);

@@ -5,7 +5,7 @@
  * to. Without one: to the log, as event=audit. Lines are collected and written by the pool in one
  * write after the other, since the loop waits for no disk; SIGHUP opens the file anew, for whoever
  * rotates it. A line that cannot be written is reported in the log and lost: refusing all mutations
- * because a disk is full would also refuse the releases.
+ * because a disk is full would also refuse the releases. Of one that was cut by that, or by a crash, the next does not become a part.
  *
  *   I1  At most one write is under way; its bytes are in `writing`, what comes meanwhile in `next`.
  */
@@ -26,6 +26,8 @@ struct srv_audit {
     uv_fs_t request;
     struct api_buf writing, next;
     bool busy;
+    bool torn;    /* the file ends within a line, so that a new one has to begin */
+    bool mending; /* the write that is under way begins one */
 };
 
 /* 0 or negative errno. state_dir may be NULL. */

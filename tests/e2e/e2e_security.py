@@ -5,6 +5,7 @@ import grp
 import json
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import Daemon, HANG_SECONDS, main, until
+from harness import Daemon, HANG_SECONDS, main, not_under, until
 
 SPAWN = ("POST", "/v1/goroutines", {"module": "hog", "entry": "scalar"})
 MUTATIONS = (SPAWN, ("PATCH", "/v1/runtime", {}), ("DELETE", "/v1/goroutines/1", None), ("POST", "/v1/modules", {"name": "hog"}),
@@ -275,6 +276,35 @@ def every_mutation_is_written_down():
         assert len(audit(tcp.daemon)) == 2, audit(tcp.daemon)
 
 
+@not_under("emulator")  # which has the limit for itself
+def a_line_that_was_cut_spoils_no_other():
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "audit.jsonl")
+
+        def lines():
+            with open(path) as file:
+                return file.readlines()
+        # Long, because the limit below is the log's as well.
+        write_secret(path, '{"at":"a crash cut this' + 100000 * ".")
+        with Daemon("--state", directory) as daemon:
+            client = daemon.client()
+            client.want(201, *SPAWN)
+            until(lambda: len(lines()) == 2, "the line is on its own")
+            assert json.loads(lines()[1])["status"] == 201, lines()
+            # The disk is full in the middle of a line, and then it is not.
+            size = os.path.getsize(path)
+            _, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (size + 10, hard))
+            client.want(201, *SPAWN)
+            until(lambda: "event=audit-lost" in daemon.log() and os.path.getsize(path) == size + 10, "a part of it is written")
+            client.want(201, *SPAWN)
+            until(lambda: daemon.log().count("event=audit-lost") == 2, "nothing of it is written")
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+            client.want(201, *SPAWN)
+            until(lambda: len(lines()) == 4, "what comes is on its own again")
+            assert json.loads(lines()[3])["answer"]["ids"] == [4] and len(lines()[2]) == 11, lines()
+
+
 def without_a_state_directory_the_log_has_it():
     with Daemon() as daemon:
         daemon.client().want(201, *SPAWN)
@@ -305,6 +335,7 @@ main([
     tokens_are_read_again_at_a_hangup,
     what_was_asked_with_a_token_ends_with_it,
     every_mutation_is_written_down,
+    a_line_that_was_cut_spoils_no_other,
     without_a_state_directory_the_log_has_it,
     an_audit_log_that_others_can_read_is_refused,
     a_remote_listener_is_loud,
