@@ -266,6 +266,7 @@ void api_call_pool(struct api_call *call, void (*work)(struct api_call *call))
     call->work = work;
     call->job.work = pool_work;
     call->job.done = pool_done;
+    call->job.heavy = (call->route->flags & API_ROUTE_HEAVY) != 0;
     call->api->host.pool(call->api->host.ctx, &call->job);
 }
 

@@ -48,6 +48,7 @@ struct api_task {
 struct api_job {
     void (*work)(struct api_job *job);
     void (*done)(struct api_job *job);
+    bool heavy; /* may take long: it must not keep others from the pool */
     _Alignas(16) unsigned char host[API_JOB_HOST_BYTES];
 };
 

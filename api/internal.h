@@ -57,6 +57,7 @@ enum api_route_flag {
     API_ROUTE_EVENTS = 32, /* Server-Sent Events, unless another format is asked for */
     API_ROUTE_SAVED = 64,  /* has the formats folded and core */
     API_ROUTE_RAW = 128,   /* a core, unless another format is asked for by name */
+    API_ROUTE_HEAVY = 256, /* may look at all goroutines, and at their stacks */
 };
 
 typedef void api_handler(struct api_call *call);

@@ -107,6 +107,7 @@ static const struct api_field lease_fields[] = {
 #define RELEASE API_ROUTE_RELEASE
 #define PLAIN   API_ROUTE_PLAIN
 #define RAW     API_ROUTE_RAW
+#define HEAVY   API_ROUTE_HEAVY
 #define OPEN    (API_ROUTE_PLAIN | API_ROUTE_OPEN)
 
 const struct api_route api_routes[] = {
@@ -118,11 +119,11 @@ const struct api_route api_routes[] = {
     {"GET", "/metrics", api_handle_metrics, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/openapi.json", api_handle_openapi, READ, PLAIN, NULL, NULL, NULL},
     {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
-    {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL,
+    {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL | HEAVY,
      pprof_goroutine_params, NULL, NULL},
-    {"GET", "/debug/trace", api_handle_debug_trace, READ, PLAIN, trace_params, NULL, NULL},
-    {"GET", "/debug/core", api_handle_debug_core, READ, PLAIN, debug_core_params, NULL, NULL},
-    {"GET", "/debug/pprof/profile", api_handle_pprof_profile, READ, PLAIN, pprof_profile_params,
+    {"GET", "/debug/trace", api_handle_debug_trace, READ, PLAIN | HEAVY, trace_params, NULL, NULL},
+    {"GET", "/debug/core", api_handle_debug_core, READ, PLAIN | HEAVY, debug_core_params, NULL, NULL},
+    {"GET", "/debug/pprof/profile", api_handle_pprof_profile, READ, PLAIN | HEAVY, pprof_profile_params,
      NULL, NULL},
     {"GET", "/v1/runtime", api_handle_runtime, READ, POOL, NULL, NULL, NULL},
     {"PATCH", "/v1/runtime", api_handle_runtime_patch, CONTROL, POOL, NULL, runtime_patch_fields,
@@ -146,15 +147,15 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/goroutines/{id}/snapshot", api_handle_snapshot, READ, 0, snapshot_params, NULL,
      api_text_snapshot},
     {"GET", "/v1/goroutines/{id}/stack", api_handle_stack, READ, 0, NULL, NULL, api_text_stack},
-    {"GET", "/v1/goroutines/{id}/core", api_handle_core, READ, RAW, core_params, NULL,
+    {"GET", "/v1/goroutines/{id}/core", api_handle_core, READ, RAW | HEAVY, core_params, NULL,
      api_text_snapshot},
     {"GET", "/v1/gdb", api_handle_gdb, READ | CONTROL | LOAD, 0, gdb_params, NULL, NULL},
-    {"GET", "/v1/goroutines/{id}/roots", api_handle_roots, READ, 0, roots_params, NULL,
+    {"GET", "/v1/goroutines/{id}/roots", api_handle_roots, READ, HEAVY, roots_params, NULL,
      api_text_roots},
-    {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL, NULL, NULL, api_text_deadlocks},
+    {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL | HEAVY, NULL, NULL, api_text_deadlocks},
     {"GET", "/v1/snapshots", api_handle_saved_list, READ, LIST, NULL, NULL, api_text_saved},
-    {"POST", "/v1/snapshots", api_handle_saved_take, CONTROL, 0, NULL, save_fields, api_text_saved},
-    {"GET", "/v1/snapshots/{id}", api_handle_saved_show, READ, POOL | API_ROUTE_SAVED, NULL, NULL,
+    {"POST", "/v1/snapshots", api_handle_saved_take, CONTROL, HEAVY, NULL, save_fields, api_text_saved},
+    {"GET", "/v1/snapshots/{id}", api_handle_saved_show, READ, POOL | HEAVY | API_ROUTE_SAVED, NULL, NULL,
      NULL},
     {"DELETE", "/v1/snapshots/{id}", api_handle_saved_delete, CONTROL, POOL, NULL, NULL, NULL},
     {"GET", "/v1/suspensions", api_handle_suspensions, READ, LIST, NULL, NULL,

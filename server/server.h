@@ -27,6 +27,7 @@
 #include "config.h"
 #include "tokens.h"
 
+#define SRV_HEAVY_JOBS_MAX   2 /* of the pool's four threads */
 #define SRV_CONNECTIONS_MAX  256
 #define SRV_CONNECTIONS_UNIX 16 /* of these, kept free for the Unix socket */
 
@@ -52,6 +53,8 @@ struct srv_server {
     struct api *api;
     uv_loop_t loop;
     struct srv_bridge bridge;
+    size_t heavy_jobs;                       /* that the pool has */
+    struct srv_pool_job *heavy, *heavy_last; /* those that wait for it, in their order */
     struct srv_audit audit;
     uv_timer_t alarm, sweep, drain;
     uv_poll_t signals;
