@@ -24,18 +24,26 @@ static void on_closed(uv_handle_t *handle)
 /* The queue's exchanges are left to whoever still has them; the rest ends here (I2). */
 static void drop_queue(struct srv_conn *conn)
 {
-    struct srv_exchange *x = conn->first, *next;
-    for (struct srv_exchange *each = x; each; each = each->next)
-        each->conn = NULL;
+    struct srv_exchange *x, *next, *ours = NULL;
+    /* May reply at once, to this one and to others that wait for it: they are in the queue still, so that nothing is destroyed. */
+    for (x = conn->first; x; x = x->next) {
+        if (x->in_api)
+            api_call_abandon(&x->call);
+    }
+    for (x = conn->first; x; x = next) {
+        next = x->next;
+        x->conn = NULL;
+        if (x->in_api || x->writing)
+            continue;
+        x->next = ours;
+        ours = x;
+    }
     conn->first = NULL;
     conn->last = &conn->first;
     conn->queued = 0;
-    for (; x; x = next) {
-        next = x->next;
-        if (x->in_api)
-            api_call_abandon(&x->call); /* may reply at once, which destroys x */
-        else if (!x->writing)
-            srv_exchange_destroy(x, false);
+    for (; ours; ours = next) {
+        next = ours->next;
+        srv_exchange_destroy(ours, false);
     }
 }
 

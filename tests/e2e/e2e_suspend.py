@@ -124,6 +124,21 @@ def one_processor_with_a_spinner_is_still_controlled():
 
 
 @about_loops_without_calls
+def one_that_leaves_with_a_request_sent_twice_ends_both():
+    """Both have one key, so that the end of the first is an answer to the second, while their connection is taken down."""
+    with hog("--async-preempt=off", stretch=0) as (daemon, client, g, path):
+        request = (f"POST /v1/goroutines/{g}/suspend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                   "Content-Length: 20\r\nIdempotency-Key: %d\r\n\r\n" + '{"timeout_ms":60000}')
+        for number in range(20):
+            raw = socket.socket(socket.AF_UNIX)
+            raw.connect(daemon.socket)
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + 2 * (request % number).encode())
+            until(lambda: client.get(f"/v1/goroutines/{g}")["holds"] == 1, "it is asked for")
+            raw.close()  # with an answer unread: a reset
+            until(lambda: client.get(f"/v1/goroutines/{g}")["holds"] == 0, "nobody asks any more")
+
+
+@about_loops_without_calls
 def without_signals_a_tight_loop_times_out_with_reasons():
     with hog("--async-preempt=off", stretch=0) as (daemon, client, g, path):
         assert client.get("/v1/runtime")["async_preempt"] is False
@@ -240,6 +255,7 @@ main([
     it_runs_again_only_when_the_last_of_many_holders_lets_go,
     resume_all_takes_everybodys_holds,
     one_processor_with_a_spinner_is_still_controlled,
+    one_that_leaves_with_a_request_sent_twice_ends_both,
     without_signals_a_tight_loop_times_out_with_reasons,
     timeout_0_never_waits,
     a_client_that_dies_before_the_answer_holds_nothing,
