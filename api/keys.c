@@ -327,10 +327,15 @@ void api_keys_done(struct api_call *call)
     struct api_call *waiters = key->waiters;
     bool kept = !worth_another_try(call) && keep_answer(call, key);
     key->waiters = NULL;
+    for (struct api_call *each = waiters; each; each = each->key_next) {
+        each->waits_for = NULL;
+        each->abandon = NULL;
+    }
+    /* Before they are answered: an answer lets its connection go on, and the next request there may have this key. */
+    if (!kept)
+        drop(&call->api->keys, key);
     for (struct api_call *next; waiters; waiters = next) {
         next = waiters->key_next;
-        waiters->waits_for = NULL;
-        waiters->abandon = NULL;
         if (kept) {
             replay(waiters, key);
         } else {
@@ -339,8 +344,6 @@ void api_keys_done(struct api_call *call)
         }
         api_call_done(waiters);
     }
-    if (!kept)
-        drop(&call->api->keys, key);
 }
 
 bool api_keys_end(struct api_call *call, bool delivered)

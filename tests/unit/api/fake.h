@@ -63,6 +63,10 @@ extern int fake_store_err;
 extern bool fake_no_store;
 extern char fake_store_name[64];
 
+/* Called for each answer, as a connection goes on that has got one. NULL: nothing. */
+struct fake_call;
+extern void (*fake_on_reply)(struct fake_call *call);
+
 /* From now on answers in pieces are not pulled by themselves, but by fake_pull: a slow reader. */
 extern bool fake_slow;
 

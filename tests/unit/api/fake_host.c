@@ -19,6 +19,7 @@ static struct api_job *jobs[256];
 static size_t job_count;
 static uint64_t alarm_ns;
 bool fake_slow;
+void (*fake_on_reply)(struct fake_call *call);
 
 static void host_post(void *ctx, struct api_task *task)
 {
@@ -54,6 +55,8 @@ static void host_reply(void *ctx, struct api_call *call)
         api_call_pull(call);
     else
         fake->replied = true;
+    if (fake->replied && fake_on_reply)
+        fake_on_reply(fake);
 }
 
 void fake_pull(struct fake_call *fake)
@@ -149,6 +152,7 @@ int fake_host_start(void **state)
     fake_config.version = "1";
     alarm_ns = UINT64_MAX;
     fake_slow = false;
+    fake_on_reply = NULL;
     fake_api = api_create(&host, &fake_config);
     return fake_api ? 0 : -1;
 }

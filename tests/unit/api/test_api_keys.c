@@ -114,6 +114,42 @@ static void one_that_comes_meanwhile_waits_for_the_first(void **state)
     assert_int_equal(fake_holds(1), 1);
 }
 
+static struct fake_call *came_then;
+
+static void send_it_again(struct fake_call *call)
+{
+    (void)call;
+    fake_on_reply = NULL;
+    came_then = send_as(one, "k", SPAWN "/1/suspend", "{}");
+}
+
+/* The answer of one that waited lets its connection go on, and there is the same request once more. */
+static void one_that_comes_while_the_waiting_are_told_is_a_first_one(void **state)
+{
+    (void)state;
+    fake_goroutine(GR_RUNNING);
+    struct fake_call *first = send_as(one, "k", SPAWN "/1/suspend", "{}");
+    fake_run();
+    struct fake_call *second = send_as(one, "k", SPAWN "/1/suspend", "{}");
+    struct fake_call *third = send_as(one, "k", SPAWN "/1/suspend", "{}");
+    fake_run();
+    fake_on_reply = send_it_again;
+    fake_tell_withdrawn(1);
+    fake_run();
+    assert_int_equal(first->call.reply.status, 504);
+    assert_int_equal(second->call.reply.status, 503);
+    assert_int_equal(third->call.reply.status, 503);
+    fake_finish(first, true);
+    fake_finish(second, true);
+    fake_finish(third, true);
+    assert_false(came_then->replied);
+    fake_tell_stopped(1);
+    fake_run();
+    assert_int_equal(came_then->call.reply.status, 200);
+    fake_finish(came_then, true);
+    assert_int_equal(fake_holds(1), 1);
+}
+
 static void what_was_undone_is_done_anew(void **state)
 {
     (void)state;
@@ -245,6 +281,7 @@ int main(void)
         TEST(another_key_principal_or_path_is_another_request),
         TEST(another_body_is_refused_and_does_nothing),
         TEST(one_that_comes_meanwhile_waits_for_the_first),
+        TEST(one_that_comes_while_the_waiting_are_told_is_a_first_one),
         TEST(what_was_undone_is_done_anew),
         TEST(what_could_not_be_done_is_tried_again),
         TEST(an_answer_is_kept_for_ten_minutes_and_while_held),
