@@ -33,6 +33,7 @@ static int open_file(struct srv_audit *audit)
         return -EACCES;
     }
     audit->torn = is_torn(fd, st.st_size);
+    audit->reopened = audit->busy;
     if (audit->fd < 0) {
         audit->fd = fd;
         return 0;
@@ -75,6 +76,11 @@ static void on_written(uv_fs_t *request)
     }
     if (result > 0)
         audit->torn = audit->writing.data[result - 1] != '\n';
+    if (audit->reopened) {
+        struct stat st;
+        audit->reopened = false;
+        audit->torn = fstat(audit->fd, &st) == 0 && is_torn(audit->fd, st.st_size);
+    }
     if (result < 0 || (size_t)result < audit->writing.size)
         lost(audit->writing.size - (result > 0 ? (size_t)result : 0),
              result < 0 ? (int)result : -ENOSPC);

@@ -28,6 +28,7 @@ struct srv_audit {
     bool busy;
     bool torn;    /* the file ends within a line, so that a new one has to begin */
     bool mending; /* the write that is under way begins one */
+    bool reopened; /* since that began, which tells nothing of the file's end then */
 };
 
 /* 0 or negative errno. state_dir may be NULL. */
