@@ -98,7 +98,8 @@ static int remove_stale(const char *path)
     if (!S_ISSOCK(st.st_mode))
         return -EEXIST;
     strcpy(address.sun_path, path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* A daemon that is stopped may have a full queue: it is there all the same. */
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     int err = connect(fd, (struct sockaddr *)&address, sizeof address) ? errno : 0;

@@ -85,7 +85,18 @@ static int check_tokens(const struct srv_server *server, char *err, size_t err_b
     else if (path[0])
         result = srv_tokens_load(&tokens, path, err, err_bytes);
     srv_tokens_free(&tokens);
-    return result == -ENOENT ? 0 : result; /* a start makes it */
+    if (result != -ENOENT)
+        return result;
+    /* A start makes it, and the state directory, but no other. */
+    char *name = strrchr(path, '/');
+    if (!server->config.token_file || !name || name == path)
+        return 0;
+    *name = 0;
+    if (access(path, W_OK | X_OK) == 0)
+        return 0;
+    result = -errno;
+    snprintf(err, err_bytes, "--token-file: it cannot be made in %s: %s", path, strerror(-result));
+    return result;
 }
 
 int srv_setup_check(struct srv_server *server, char *err, size_t err_bytes)

@@ -189,7 +189,7 @@ def what_a_start_would_refuse_a_check_refuses():
         os.chmod(loose, 0o777)
         os.mkfifo(os.path.join(directory, "pipe"), 0o600)
         for flags, mark in ((("--token-file", tokens), "line 2"), (("--token-file", os.path.join(directory, "pipe")), "no regular file"),
-                            (("--listen", "127.0.0.1"), "HOST:PORT"), (("--listen", "0.0.0.0:0"), "--allow-remote"),
+                            (("--token-file", os.path.join(directory, "none", "t")), "No such file"), (("--listen", "127.0.0.1"), "HOST:PORT"), (("--listen", "0.0.0.0:0"), "--allow-remote"),
                             (("--unix-group", "no-such-group"), "no-such-group"), (("--modules", loose), "others can write"),
                             (("--modules", os.path.join(directory, "none")), "No such file"), (("--gdb-unix", "/" + 200 * "x"), "--gdb-unix")):
             said = [subprocess.run([program, "--unix", os.path.join(directory, "s"), *flags, *check], capture_output=True, text=True,
