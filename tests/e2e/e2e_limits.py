@@ -143,7 +143,7 @@ def the_longest_idle_makes_room_for_the_next():
 
 
 def requests_that_do_not_end_keep_nobody_out():
-    with Daemon("--listen", "127.0.0.1:0", "--no-auth") as daemon:
+    with Daemon("--listen", "127.0.0.1:0", "--no-auth", "--head-seconds", "600", "--request-seconds", "600") as daemon:
         client = daemon.client()
         g = client.spawn("deadlock", "channel")
         waits = occupy(daemon, g, tcp=True)

@@ -222,7 +222,8 @@ def what_was_asked_with_a_token_ends_with_it():
         write_secret(tcp.tokens, f"kept read,control,load {kept}\n")
         tcp.daemon.process.send_signal(signal.SIGHUP)
         for raw in raws[gone]:
-            assert raw.recv(4096) == b"", "it ends"
+            while raw.recv(4096):  # what was said before
+                pass
             raw.close()
         until(lambda: unix.get(f"/v1/goroutines/{g}")["holds"] == 1, "the session that ended holds nothing")
         suspended = unix.want(200, "POST", f"/v1/goroutines/{g}/suspend").json
