@@ -242,8 +242,11 @@ def events_are_watched_as_they_happen():
 
 def groups_are_saved_shown_and_deleted_and_one_is_a_core():
     with Daemon("--state", "state") as daemon:
-        for _ in range(3):
-            grasp(daemon, "run", "hog/calls", "--detach", "-L", "team=red")
+        paths = [daemon.path(name) for name in "abc"]
+        for path in paths:
+            grasp(daemon, "run", "hog/calls", json.dumps({"counter": path}), "--detach", "-L", "team=red")
+        for path in paths:
+            counts(path)  # its stack is the loop's, and not that of one that has not begun
         out, _ = grasp(daemon, "snapshot", "-l", "team=red")
         assert re.search(r"^snapshot 1 of 3 goroutines is saved ", out), out
         out, _ = grasp(daemon, "snapshots")
@@ -417,6 +420,7 @@ def top_shows_sorts_filters_freezes_and_takes_hold():
         client = daemon.client()
         first = client.spawn("hog", "calls", {"counter": daemon.path("c")}, labels={"team": "red"})
         client.spawn("deadlock", "channel")
+        counts(daemon.path("c"))
         top = Terminal(daemon)
         top.shows(rf"^ +{first} \w+ .* hog/calls")
         top.shows(r"deadlock/channel")
