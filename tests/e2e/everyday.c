@@ -25,22 +25,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <grasp/goroutine.h>
+#include "sorts.h"
 
 #define EACH   2
 #define NUMBER 500
-
-static atomic_bool over;
-static _Atomic long wrong;
-static gr_waitgroup alive;
-
-#define EXPECT(what)                                                                               \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            atomic_fetch_add(&wrong, 1);                                                           \
-            gr_log("WRONG %s: %s, errno %d", __func__, #what, errno);                              \
-        }                                                                                          \
-    } while (0)
 
 static int by_value(const void *a, const void *b)
 {
@@ -209,52 +197,20 @@ static void match(unsigned *seed)
     EXPECT(strcmp(day, "2023-11-14") == 0);
 }
 
-static struct sort {
-    const char *name;
-    void (*round)(unsigned *seed);
-    _Atomic long rounds;
-} sorts[] = {{"sort", sort, 0},          {"lock", lock, 0}, {"look_up", look_up, 0},
-             {"print", print, 0},        {"jump", jump, 0}, {"use_files", use_files, 0},
-             {"round_up", round_up, 0},  {"talk", talk, 0}, {"match", match, 0},
-             {"raise", raise_signals, 0}};
-#define SORTS (sizeof sorts / sizeof sorts[0])
-
-static void work(void *arg)
-{
-    struct sort *sort = arg;
-    unsigned seed = (unsigned)gr_id();
-    do {
-        sort->round(&seed);
-        atomic_fetch_add(&sort->rounds, 1);
-    } while (!atomic_load(&over));
-    gr_waitgroup_done(&alive);
-}
+static struct sort sorts[] = {{"sort", sort, 0},         {"lock", lock, 0},
+                              {"look_up", look_up, 0},   {"print", print, 0},
+                              {"jump", jump, 0},         {"use_files", use_files, 0},
+                              {"round_up", round_up, 0}, {"talk", talk, 0},
+                              {"match", match, 0},       {"raise", raise_signals, 0}};
 
 static int everyday(const char *args)
 {
-    char result[1024];
-    int at = 0;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     (void)args;
     EXPECT(sigaction(SIGUSR1, &action, NULL) == 0);
-    for (size_t i = 0; i < EACH * SORTS; i++) {
-        gr_waitgroup_add(&alive, 1);
-        if (!gr_go(work, &sorts[i % SORTS]))
-            return 2;
-    }
-    while (gr_sleep_ns(10000000) == 0)
-        ;
-    atomic_store(&over, true);
-    /* Cancelled ourselves, we can't wait by blocking. */
-    while (gr_waitgroup_wait(&alive) == -ECANCELED)
-        gr_yield();
+    if (!run_sorts(sorts, sizeof sorts / sizeof sorts[0], EACH))
+        return 2;
     EXPECT(atomic_load(&handled) == atomic_load(&raised));
-    at = snprintf(result, sizeof result, "{\"rounds\":{");
-    for (size_t i = 0; i < SORTS; i++)
-        at += snprintf(result + at, sizeof result - (size_t)at, "%s\"%s\":%ld", i ? "," : "",
-                       sorts[i].name, atomic_load(&sorts[i].rounds));
-    snprintf(result + at, sizeof result - (size_t)at, "}}");
-    gr_result(result);
     return atomic_load(&wrong) ? 1 : 0;
 }
 GR_ENTRY("everyday", everyday, "What C programs do all day");

@@ -26,10 +26,6 @@
 
 #include "strange.h"
 
-static atomic_bool over;
-_Atomic long wrong;
-static gr_waitgroup alive;
-
 /* ---- Text ---------------------------------------------------------------------------------------- */
 
 static void streams(unsigned *seed)
@@ -309,71 +305,39 @@ static void sorts_that_give_way(unsigned *seed)
     {                                                                                              \
 #function, function, 0                                                                     \
     }
-static struct sort {
-    const char *name;
-    void (*round)(unsigned *seed);
-    _Atomic long rounds;
-} sorts[] = {SORT(streams),
-             SORT(tokens),
-             SORT(convert),
-             SORT(wide),
-             SORT(variable_arrays),
-             SORT(recursion),
-             SORT(calls),
-             SORT(computed_jumps),
-             SORT(numbers),
-             SORT(long_jumps),
-             SORT(atomics),
-             SORT(heap),
-             SORT(pipes_to_programs),
-             SORT(programs),
-             SORT(threads),
-             SORT(libraries),
-             SORT(conditions),
-             SORT(kinds_of_mutex),
-             SORT(barriers),
-             SORT(channels),
-             SORT(event_sets),
-             SORT(selects),
-             SORT(sent_descriptors),
-             SORT(accepted),
-             SORT(trees),
-             SORT(sorts_that_give_way)};
-#define SORTS (sizeof sorts / sizeof sorts[0])
-
-static void work(void *arg)
-{
-    struct sort *sort = arg;
-    unsigned seed = (unsigned)gr_id();
-    do {
-        sort->round(&seed);
-        atomic_fetch_add(&sort->rounds, 1);
-    } while (!atomic_load(&over));
-    gr_waitgroup_done(&alive);
-}
+static struct sort sorts[] = {SORT(streams),
+                              SORT(tokens),
+                              SORT(convert),
+                              SORT(wide),
+                              SORT(variable_arrays),
+                              SORT(recursion),
+                              SORT(calls),
+                              SORT(computed_jumps),
+                              SORT(numbers),
+                              SORT(long_jumps),
+                              SORT(atomics),
+                              SORT(heap),
+                              SORT(pipes_to_programs),
+                              SORT(programs),
+                              SORT(threads),
+                              SORT(libraries),
+                              SORT(conditions),
+                              SORT(kinds_of_mutex),
+                              SORT(barriers),
+                              SORT(channels),
+                              SORT(event_sets),
+                              SORT(selects),
+                              SORT(sent_descriptors),
+                              SORT(accepted),
+                              SORT(trees),
+                              SORT(sorts_that_give_way)};
 
 static int strange(const char *args)
 {
-    char result[2048];
-    int at = 0;
     (void)args;
-    for (size_t i = 0; i < SORTS; i++) {
-        gr_waitgroup_add(&alive, 1);
-        if (!gr_go(work, &sorts[i]))
-            return 2;
-    }
-    while (gr_sleep_ns(10000000) == 0)
-        ;
-    atomic_store(&over, true);
-    while (gr_waitgroup_wait(&alive) == -ECANCELED)
-        gr_yield();
+    if (!run_sorts(sorts, sizeof sorts / sizeof sorts[0], 1))
+        return 2;
     EXPECT(atomic_load(&counted) == atomic_load(&wanted_count));
-    at = snprintf(result, sizeof result, "{\"rounds\":{");
-    for (size_t i = 0; i < SORTS; i++)
-        at += snprintf(result + at, sizeof result - (size_t)at, "%s\"%s\":%ld", i ? "," : "",
-                       sorts[i].name, atomic_load(&sorts[i].rounds));
-    snprintf(result + at, sizeof result - (size_t)at, "}}");
-    gr_result(result);
     return atomic_load(&wrong) ? 1 : 0;
 }
 GR_ENTRY("strange", strange, "What C programs do now and then");

@@ -4,22 +4,7 @@
 #ifndef STRANGE_H
 #define STRANGE_H
 
-#include <errno.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-
-#include <grasp/goroutine.h>
-
-extern _Atomic long wrong;
-
-#define EXPECT(what)                                                                               \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            atomic_fetch_add(&wrong, 1);                                                           \
-            gr_log("WRONG %s: %s, errno %d", __func__, #what, errno);                              \
-        }                                                                                          \
-    } while (0)
+#include "sorts.h"
 
 /* Of strange_kernel.c; each is one round of a sort. */
 void pipes_to_programs(unsigned *seed);

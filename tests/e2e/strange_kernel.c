@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
