@@ -5,3 +5,5 @@ set(canary_variants n1 singlestep singlestep_n1)
 set(canary_n1_environment QEMU_CPU=neoverse-n1)
 set(canary_singlestep_environment QEMU_SINGLESTEP=1)
 set(canary_singlestep_n1_environment QEMU_SINGLESTEP=1 QEMU_CPU=neoverse-n1)
+# The other stress tests run so, too.
+set(stress_variants n1 singlestep)
