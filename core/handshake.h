@@ -18,9 +18,9 @@
 /* H1, one try: `one` more hold than in *seen, which is what is there if it fails. */
 static inline bool gri_handshake_hold(_Atomic(uint64_t) *word, uint64_t *seen, uint64_t one)
 {
-    /* seq_cst; pairs with R1 and R2. */
+    /* seq_cst; pairs with R1 and R2. relaxed if it fails: then only the next try is decided by what is there. */
     return atomic_compare_exchange_weak_explicit(word, seen, *seen + one, memory_order_seq_cst,
-                                                 memory_order_acquire);
+                                                 memory_order_relaxed);
 }
 
 /* H2, after H1 on a word that said RUNNING. */
@@ -47,7 +47,7 @@ static inline bool gri_handshake_run(_Atomic(uint64_t) *word, uint64_t *seen, ui
 {
     /* acq_rel; acquire: the CAS that made it runnable, its context is seen; release: holders that read RUNNING. */
     return atomic_compare_exchange_weak_explicit(word, seen, next, memory_order_acq_rel,
-                                                 memory_order_acquire);
+                                                 memory_order_relaxed);
 }
 
 #endif

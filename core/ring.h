@@ -34,10 +34,11 @@ struct gri_ring {
 static inline bool gri_ring_push(struct gri_ring *ring, struct gr_g *g)
 {
     /*
-     * acquire; pairs with the consumers' release CAS: a slot we overwrite has been read. The branch below orders
-     * the store on every machine, but C11 promises nothing for branches.
+     * relaxed, and yet it pairs with the consumers' release CAS, so that a slot we overwrite has been read: the store
+     * hangs on this load by the branch. No machine does a store before it knows that it is to be done, and no compiler may
+     * invent one; RC11 and IMM say the same.
      */
-    uint32_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     /* relaxed: only we write it. */
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
 
@@ -93,7 +94,7 @@ static inline uint32_t gri_ring_take(struct gri_ring *ring, struct gr_g **batch,
         for (uint32_t i = 0; i < count; i++)
             batch[i] = atomic_load_explicit(&ring->slot[(head + i) % GRI_RUNQ_SLOTS],
                                             memory_order_relaxed);
-        /* release; pairs with the acquire in gri_ring_push: the slots have been read. */
+        /* release; pairs with the load of head in gri_ring_push: the slots have been read. */
         if (atomic_compare_exchange_weak_explicit(&ring->head, &head, head + count,
                                                   memory_order_release, memory_order_relaxed))
             return count;

@@ -24,17 +24,23 @@ struct gri_waiter;
 /* Becomes WAITING, one try: *seen, which is what is there if it fails, becomes `next`. */
 static inline bool gri_waiting_park(_Atomic(uint64_t) *word, uint64_t *seen, uint64_t next)
 {
-    /* acq_rel; release pairs with readers of a stopped g and with gri_waiting_ready: its context is saved. */
-    return atomic_compare_exchange_weak_explicit(word, seen, next, memory_order_acq_rel,
+    /*
+     * release; pairs with readers of a stopped g and with gri_waiting_ready: its context is saved. Not acquire: of holders
+     * the parker learns under wait_lock.
+     */
+    return atomic_compare_exchange_weak_explicit(word, seen, next, memory_order_release,
                                                  memory_order_relaxed);
 }
 
 /* WAITING no more, one try, by whoever won the record. */
 static inline bool gri_waiting_ready(_Atomic(uint64_t) *word, uint64_t *seen, uint64_t next)
 {
-    /* acq_rel; pairs with claim: what the waker wrote is seen by the woken. */
+    /*
+     * acq_rel; release pairs with claim: what the waker wrote is seen by the woken. acquire pairs with the end of a fold, of
+     * which the scheduler must know before it claims g.
+     */
     return atomic_compare_exchange_weak_explicit(word, seen, next, memory_order_acq_rel,
-                                                 memory_order_acquire);
+                                                 memory_order_relaxed);
 }
 
 /* W1 and W2, when it is WAITING. True: it is asked to end. */
@@ -59,16 +65,19 @@ static inline struct gri_waiter *gri_waiting_cancel(_Atomic(uint32_t) *cancel,
 static inline bool gri_waiting_take(_Atomic(struct gri_waiter *) *waiting, struct gri_waiter *w,
                                     struct gri_waiter *to)
 {
-    /* acq_rel; pairs with the other's, and with gri_waiting_withdraw. */
-    return atomic_compare_exchange_strong_explicit(waiting, &w, to, memory_order_acq_rel,
+    /*
+     * acquire; pairs with W1, maybe of a later wait than C2 saw, whose record lies at the same address. relaxed if it fails:
+     * the record is the other's.
+     */
+    return atomic_compare_exchange_strong_explicit(waiting, &w, to, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
 /* By the woken: true if nobody has taken the record. Else whoever did is waited for, by meta_lock. */
 static inline bool gri_waiting_withdraw(_Atomic(struct gri_waiter *) *waiting, struct gri_waiter *w)
 {
-    /* acq_rel; pairs with gri_waiting_take. */
-    return atomic_exchange_explicit(waiting, NULL, memory_order_acq_rel) == w;
+    /* relaxed: of this and gri_waiting_take one gets the record; what a taker did to it is seen by meta_lock. */
+    return atomic_exchange_explicit(waiting, NULL, memory_order_relaxed) == w;
 }
 
 /* By a waker. True for exactly one. */
@@ -76,8 +85,11 @@ static inline bool gri_waiting_win(_Atomic(uint32_t) *state)
 {
     uint32_t waiting = 0;
 
-    /* acq_rel; pairs with the other wakers' CAS and with the waiter's own read after it was readied. */
-    return atomic_compare_exchange_strong_explicit(state, &waiting, 1, memory_order_acq_rel,
+    /*
+     * relaxed: one word decides. The record was found through a lock, or W1, and what the winner writes to it is seen by
+     * gri_waiting_ready; the losers read nothing.
+     */
+    return atomic_compare_exchange_strong_explicit(state, &waiting, 1, memory_order_relaxed,
                                                    memory_order_relaxed);
 }
 

@@ -2,7 +2,7 @@
  * id_chain.c: two slots in one bucket; one of them lives twice, with ids 1 and 3, the other once, with id 2. Who looks for an
  * id meanwhile, without the lock, is given the word of the life that has it, never of another, and sees what was
  * written at its birth. Who knows that one lives (KNOWN) finds it, if need be under the lock; who asks under the lock at
- * once (LOCKED) finds it RUNNABLE, or does not find it.
+ * once (LOCKED) finds it alive, or does not find it; if it has come to wait since (LATER), what it left is seen.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -12,13 +12,14 @@
 #define GR_DEAD     0u
 #define GR_IDLE     1u
 #define GR_RUNNABLE 2u
+#define GR_WAITING  3u
 #define STATE       3u
 #define LIFE        4u /* one more life of the slot: the word's generation */
 
 struct gr_g {
     _Atomic(uint64_t) word, id;
     _Atomic(struct gr_g *) id_next;
-    int birth; /* plain: a checker reports a race if an order is missing */
+    int birth, left; /* plain: a checker reports a race if an order is missing */
 };
 
 static inline unsigned gri_word_state(uint64_t w)
@@ -82,12 +83,19 @@ static void *lives_once(void *arg)
     atomic_init(&once.id, 0);
     atomic_init(&once.id_next, NULL);
     bear(&once, 2);
+#ifdef LATER
+    once.left = 1;
+    change(&once, GR_WAITING - GR_RUNNABLE);
+#endif
     return NULL;
 }
 
 static void found(const struct gr_g *g, uint64_t id, uint64_t word)
 {
-    assert(gri_word_state(word) == GR_RUNNABLE);
+    if (gri_word_state(word) == GR_WAITING)
+        assert(g->left == 1);
+    else
+        assert(gri_word_state(word) == GR_RUNNABLE);
     assert(g == (id == 2 ? &once : &twice));
     assert(word / LIFE == (id == 3));
     if (id != 1)

@@ -3,16 +3,19 @@
  * It is readied exactly once, though both try; nobody touches the record after it was given back; it sees what its
  * waker left. In the end it is not WAITING: a wake-up is never lost, nor a cancel (with NO_WAKER nobody else would wake it).
  * Without CAREFUL the object's lock is held from before it waits until the end of commit, and the woken takes it.
+ * With FOLDER its stack is moved while it waits (fold.c): whoever gets it from a queue knows of that before it claims it.
+ * With TWICE it waits again, with a record at the same address, which a canceller that saw the first may take.
  */
 #include "waiting.h"
 
 #include <assert.h>
 #include <pthread.h>
 
-#define RUNNABLE 1u
-#define RUNNING  2u
-#define WAITING  3u
-#define WOKEN    99
+#define RUNNABLE        1u
+#define RUNNING         2u
+#define WAITING         3u
+#define COPYSTACK       4u
+#define COPYSTACK_WOKEN 5u
 
 struct gri_waiter {
     _Atomic(uint32_t) state;
@@ -27,14 +30,25 @@ static struct gri_waiter record, taken;
 static pthread_mutex_t meta_lock, object_lock;
 static struct gri_waiter *on_object; /* object_lock */
 static int context;
+static atomic_int queued, rested;
+
+static void enqueue(void)
+{
+    /* release, as a run queue's; pairs with the runner's acquire. */
+    atomic_store_explicit(&queued, 1, memory_order_release);
+}
 
 static void ready(void)
 {
-    uint64_t seen = atomic_load_explicit(&word, memory_order_acquire);
+    /* relaxed, weaker than in core, as is all that the CAS must give alone. */
+    uint64_t seen = atomic_load_explicit(&word, memory_order_relaxed), next;
 
     do {
-        assert(seen == WAITING);
-    } while (!gri_waiting_ready(&word, &seen, RUNNABLE));
+        assert(seen == WAITING || seen == COPYSTACK);
+        next = seen == COPYSTACK ? COPYSTACK_WOKEN : RUNNABLE;
+    } while (!gri_waiting_ready(&word, &seen, next));
+    if (next == RUNNABLE)
+        enqueue();
 }
 
 static bool win(struct gri_waiter *w, int result)
@@ -118,18 +132,66 @@ static void *holder(void *arg)
     return NULL;
 }
 
+/* Moves its stack, as the scavenger does. */
+static void *folder(void *arg)
+{
+    uint64_t seen = WAITING, next;
+
+    (void)arg;
+    if (!atomic_compare_exchange_strong_explicit(&word, &seen, COPYSTACK, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return NULL;
+    assert(context == 1);
+    atomic_store_explicit(&rested, 1, memory_order_relaxed);
+    seen = COPYSTACK;
+    do {
+        next = seen == COPYSTACK ? WAITING : RUNNABLE;
+    } while (!atomic_compare_exchange_weak_explicit(&word, &seen, next, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    if (next == RUNNABLE)
+        enqueue();
+    return NULL;
+}
+
+/* The second wait, which only a canceller ends: its record is made anew where the first one was. */
+static void wait_again(void)
+{
+    uint64_t seen = RUNNING;
+
+    atomic_store_explicit(&record.state, 0, memory_order_relaxed);
+    record.result = 0;
+    record.given_back = 0;
+    while (!gri_waiting_park(&word, &seen, WAITING))
+        ;
+    if (gri_waiting_show(&waiting, &record, &cancel) && gri_waiting_take(&waiting, &record, NULL) &&
+        win(&record, -1))
+        ready();
+}
+
 /* Claims it, as a scheduler does, if it is runnable by now, and returns from its wait. */
 static void *runner(void *arg)
 {
     /* relaxed, weaker than in core: what was left must be seen by the CAS alone. */
     uint64_t seen = atomic_load_explicit(&word, memory_order_relaxed);
     bool locked = false;
+#ifdef FOLDER
+    int moved;
+
+    /* acquire; pairs with enqueue. relaxed, as in core: what was done before it was queued is seen. */
+    if (atomic_load_explicit(&queued, memory_order_acquire) == 0)
+        return NULL;
+    moved = atomic_load_explicit(&rested, memory_order_relaxed);
+    seen = RUNNABLE;
+#endif
 
     (void)arg;
     if (seen != RUNNABLE || !atomic_compare_exchange_strong_explicit(
                                 &word, &seen, RUNNING, memory_order_acq_rel, memory_order_relaxed))
         return NULL;
     assert(context == 1);
+#ifdef FOLDER
+    assert(atomic_load_explicit(&rested, memory_order_relaxed) == moved);
+#endif
 #ifdef CAREFUL
     locked = true;
 #endif
@@ -143,12 +205,15 @@ static void *runner(void *arg)
         on_object = NULL;
     pthread_mutex_unlock(&object_lock);
     record.given_back = 1;
+#ifdef TWICE
+    wait_again();
+#endif
     return NULL;
 }
 
 int main(void)
 {
-    pthread_t a, b, c, d, e;
+    pthread_t a, b, c, d, e, f;
     uint64_t w;
 
     pthread_mutex_init(&meta_lock, NULL);
@@ -159,6 +224,10 @@ int main(void)
 #ifdef HOLDER
     pthread_create(&e, NULL, holder, NULL);
     pthread_join(e, NULL);
+#endif
+#ifdef FOLDER
+    pthread_create(&f, NULL, folder, NULL);
+    pthread_join(f, NULL);
 #endif
 #ifndef NO_WAKER
     pthread_create(&b, NULL, waker, NULL);
