@@ -71,14 +71,20 @@ static bool clock_is_wall(clockid_t clock)
 /* Sleeps again while the clock has not come to `time`: it may have been set back. */
 static int sleep_until(clockid_t clock, const struct timespec *time)
 {
-    /* Each round sleeps for what is missing. */
-    for (;;) {
-        uint64_t deadline, now = gr_now_ns();
-        int result = gri_wrap_deadline(clock, time, &deadline);
+    uint64_t until_ns = timespec_ns(time);
 
-        if (result < 0 || deadline <= now)
-            return -result;
-        result = gri_sleep(deadline - now);
+    /* Each round sleeps for what is missing by that clock, which is asked once: time goes on between two looks. */
+    for (;;) {
+        struct timespec now;
+        uint64_t now_ns;
+        int result;
+
+        if (clock_gettime(clock, &now) != 0)
+            return EINVAL;
+        now_ns = timespec_ns(&now);
+        if (now_ns >= until_ns)
+            return 0;
+        result = gri_sleep(until_ns - now_ns);
         if (result < 0)
             return -result;
     }

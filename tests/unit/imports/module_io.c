@@ -198,6 +198,29 @@ GR_ENTRY("connect_refused", connect_refused, "connect tells its error");
 
 #define WAIT_NS 30000000u
 
+/* Until a moment of each clock, and until one that has passed. */
+static int absolute_sleeps_end(const char *args)
+{
+    static const clockid_t clocks[] = {CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI};
+    struct timespec until, now, past = {0, 1}, wrong = {1, 1000000000};
+
+    (void)args;
+    for (size_t i = 0; i < sizeof clocks / sizeof clocks[0]; i++) {
+        CHECK(clock_gettime(clocks[i], &until) == 0);
+        until.tv_sec += (until.tv_nsec + WAIT_NS) / 1000000000;
+        until.tv_nsec = (until.tv_nsec + WAIT_NS) % 1000000000;
+        CHECK(clock_nanosleep(clocks[i], TIMER_ABSTIME, &until, NULL) == 0);
+        CHECK(clock_gettime(clocks[i], &now) == 0);
+        CHECK(now.tv_sec > until.tv_sec ||
+              (now.tv_sec == until.tv_sec && now.tv_nsec >= until.tv_nsec));
+        CHECK(clock_nanosleep(clocks[i], TIMER_ABSTIME, &until, NULL) == 0);
+        CHECK(clock_nanosleep(clocks[i], TIMER_ABSTIME, &past, NULL) == 0);
+        CHECK(clock_nanosleep(clocks[i], TIMER_ABSTIME, &wrong, NULL) == EINVAL);
+    }
+    return 0;
+}
+GR_ENTRY("absolute_sleeps_end", absolute_sleeps_end, "clock_nanosleep until a moment returns then")
+
 static int waits_are_whole(const char *args)
 {
     struct timespec time = {0, WAIT_NS}, until;

@@ -210,6 +210,7 @@ int main(int argc, char **argv)
         ENTRY(tcp_echo),
         ENTRY(connect_refused),
         ENTRY(waits_are_whole),
+        ENTRY(absolute_sleeps_end),
         ENTRY(readiness_wakes),
         ENTRY(pointers_are_redirected),
         ENTRY(fgets_lines),
