@@ -217,6 +217,32 @@ void *gri_import_stub(void *target, bool pin)
     return pin ? arch_pin_stub_address((unsigned)index) : arch_stub_address((unsigned)index);
 }
 
+/* The target of the stub that starts at `address`. M1: it stands there before the address is known to anyone. */
+static void *stub_target(const void *address, void *(*stub_at)(unsigned), void **targets)
+{
+    uintptr_t first = (uintptr_t)stub_at(0), stride = (uintptr_t)stub_at(1) - first;
+    uintptr_t offset = (uintptr_t)address - first;
+
+    if ((uintptr_t)address < first || offset % stride != 0 || offset / stride >= ARCH_STUBS)
+        return NULL;
+    return targets[offset / stride];
+}
+
+void *gri_import_stub_function(const void *address)
+{
+    void *target = stub_target(address, arch_stub_address, arch_stub_target);
+
+    if (!target)
+        target = stub_target(address, arch_pin_stub_address, arch_pin_stub_target);
+    if (!target || !gri_import_in_runtime(target))
+        return target;
+    for (size_t i = 0; i < ROWS; i++) {
+        if ((void *)table[i].wrapper == target)
+            return dlsym(RTLD_DEFAULT, table[i].name);
+    }
+    return NULL;
+}
+
 /* Whether `address` starts a function, by the symbol that lies exactly there. */
 static bool is_function(void *address)
 {

@@ -54,6 +54,8 @@ bool gri_import_in_runtime(const void *address);
 
 /* The stub for a target; NULL: all are taken. */
 void *gri_import_stub(void *target, bool pin);
+/* The library's function that the stub at `address` stands for; NULL: no stub starts there. From any thread. */
+void *gri_import_stub_function(const void *address);
 
 /*
  * What dlsym is to give for function `name` found at `address`: a stub, or the address if it is

@@ -164,6 +164,25 @@ static void *wrap_dlvsym(void *handle, const char *name, const char *version)
     return find(handle, name, version, (uint64_t)__builtin_return_address(0));
 }
 
+/* Which object and symbol an address belongs to: of an import, what its stub stands for, at the address that was asked. */
+static int wrap_dladdr1(const void *address, Dl_info *info, void **extra, int flags)
+{
+    void *function;
+    int result;
+
+    gri_wrap_enter();
+    function = gri_import_stub_function(address);
+    result = dladdr1(function ? function : address, info, extra, flags);
+    if (result && function && info->dli_saddr == function)
+        info->dli_saddr = (void *)(uintptr_t)address;
+    return result;
+}
+
+static int wrap_dladdr(const void *address, Dl_info *info)
+{
+    return wrap_dladdr1(address, info, NULL, 0);
+}
+
 /* ---- Tables and errno ------------------------------------------------------------------------ */
 
 /* setlocale may change a table, so it is asked for at each call; the pointer itself is the
@@ -350,6 +369,8 @@ const struct gri_wrap gri_wraps_misc[] = {
     GRI_WRAP(register_printf_specifier),
     GRI_WRAP(register_printf_modifier),
     GRI_WRAP(register_printf_type),
+    GRI_WRAP(dladdr),
+    GRI_WRAP(dladdr1),
     GRI_WRAP(dlsym),
     GRI_WRAP(dlvsym),
     GRI_WRAP(__ctype_b_loc),

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <semaphore.h>
@@ -345,6 +346,34 @@ static int pointers_are_redirected(const char *args)
     return 0;
 }
 GR_ENTRY("pointers_are_redirected", pointers_are_redirected, "static tables and dlsym give stubs");
+
+/* By name or by a name that ends so, as __read does; libc picks one of several. */
+static bool is_called(const Dl_info *info, const char *name)
+{
+    const char *found = info->dli_sname ? strstr(info->dli_sname, name) : NULL;
+
+    return found && found[strlen(name)] == 0;
+}
+
+static int addresses_have_names(const char *args)
+{
+    void *const functions[] = {(void *)malloc, (void *)read, (void *)qsort};
+    static const char *const names[] = {"malloc", "read", "qsort"};
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
+
+    (void)args;
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        CHECK(dladdr(functions[i], &info) != 0 && info.dli_saddr == functions[i]);
+        CHECK(is_called(&info, names[i]) && strstr(info.dli_fname, "libc.so"));
+        CHECK(dladdr1(functions[i], &info, (void **)&symbol, RTLD_DL_SYMENT) != 0 && symbol);
+        CHECK(is_called(&info, names[i]) && ELF64_ST_TYPE(symbol->st_info) != STT_OBJECT);
+    }
+    CHECK(dladdr((void *)addresses_have_names, &info) != 0 && strstr(info.dli_fname, "test_wraps"));
+    CHECK(dladdr(&info, &info) == 0);
+    return 0;
+}
+GR_ENTRY("addresses_have_names", addresses_have_names, "dladdr knows what an import is")
 
 /* ---- Cancellation
  * ------------------------------------------------------------------------------------ */

@@ -213,6 +213,7 @@ int main(int argc, char **argv)
         ENTRY(absolute_sleeps_end),
         ENTRY(readiness_wakes),
         ENTRY(pointers_are_redirected),
+        ENTRY(addresses_have_names),
         ENTRY(fgets_lines),
         ENTRY(getline_lines),
         ENTRY(fscanf_lines),
