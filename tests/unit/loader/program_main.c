@@ -97,6 +97,25 @@ static int check_spin(void)
     return 0;
 }
 
+/* By the process's list of mappings: dladdr would say what the stub stands for. */
+static int lies_in(const void *address, const char *library)
+{
+    char line[512];
+    int found = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+
+    while (maps && fgets(line, sizeof line, maps)) {
+        unsigned long lo, hi;
+
+        if (sscanf(line, "%lx-%lx", &lo, &hi) == 2 && (unsigned long)address >= lo &&
+            (unsigned long)address < hi)
+            found = strstr(line, library) != NULL;
+    }
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
 int main(void)
 {
     struct gr_options options = {.procs = 1};
@@ -112,7 +131,8 @@ int main(void)
     EXPECT(gr_module_info("main", &info) == 0);
     EXPECT(info.loaded && !info.wired && info.entry_count == 2);
     /* Its own read is a stub as well, and so is what dlsym finds. */
-    EXPECT(dladdr((void *)table[0], &where) && strstr(where.dli_fname, "libgrasp"));
+    EXPECT(lies_in((void *)table[0], "libgrasp"));
+    EXPECT(dladdr((void *)table[0], &where) && strstr(where.dli_fname, "libc.so"));
     EXPECT((void *)table[0] == dlsym(RTLD_DEFAULT, "read"));
     EXPECT(run("reader", &code) == 0 && code == 0);
     return check_spin();
