@@ -15,6 +15,13 @@
 
 #include "snapshot.h"
 
+#define BRIEF_NS      2000000 /* what is brief may take so long, then it is long */
+#define SLICE_NS      5000000
+#define BRIEF_AT_ONCE 8 /* at the pool: two for each of its threads */
+#define HEAVY_AT_ONCE 2 /* of the pool's four threads */
+#define BODY_ON_LOOP                                                                               \
+    16384 /* bytes; a longer one is read on the pool: a full one takes some ten milliseconds */
+
 /* ---- The API itself
  * ------------------------------------------------------------------------------ */
 
@@ -28,6 +35,16 @@ static int make_instance(struct api *api)
     return 0;
 }
 
+/* See turns.h; the host's pool has four threads or more. */
+static void gates_init(struct api *api)
+{
+    api->brief.at_once = BRIEF_AT_ONCE;
+    api->heavy.at_once = HEAVY_AT_ONCE;
+    api->heavy.ahead = 1;
+    api->cuts.at_once = 1;
+    api->loads.at_once = 1;
+}
+
 struct api *api_create(const struct api_host *host, const struct api_config *config)
 {
     struct api *api = calloc(1, sizeof *api);
@@ -37,6 +54,7 @@ struct api *api_create(const struct api_host *host, const struct api_config *con
     api->config = *config;
     api->alarm_ns = UINT64_MAX;
     api_routes_measure(api->route_depths);
+    gates_init(api);
     api->started_realtime_ns = api_realtime_ns();
     pthread_mutex_init(&api->notes_lock, NULL);
     pthread_mutex_init(&api->names.lock, NULL);
@@ -164,6 +182,16 @@ static bool is_mutation(const struct api_call *call)
     return strcmp(call->route->method, "GET") != 0;
 }
 
+/* Whether a mutation comes in time. */
+static bool may_begin(struct api_call *call)
+{
+    if (!call->api->draining || call->route->flags & API_ROUTE_RELEASE)
+        return true;
+    api_problem(call, 503, API_CODE_DRAINING,
+                "the daemon is going down; it only takes releases of suspensions now");
+    return false;
+}
+
 /* Scope, origin and drain: what a route asks of its caller. */
 static bool may_call(struct api_call *call)
 {
@@ -179,14 +207,7 @@ static bool may_call(struct api_call *call)
     call->credential.scopes = route->scope;
     if (!is_mutation(call))
         return true;
-    if (!api_auth_origin(call))
-        return false;
-    if (call->api->draining && !(route->flags & API_ROUTE_RELEASE)) {
-        api_problem(call, 503, API_CODE_DRAINING,
-                    "the daemon is going down; it only takes releases of suspensions now");
-        return false;
-    }
-    return true;
+    return api_auth_origin(call) && may_begin(call);
 }
 
 /* The routes that need neither a known Host nor a token. */
@@ -210,24 +231,61 @@ static bool check(struct api_call *call)
         (!api_auth_host(call) || (!api_dashboard_has(&call->target) && !api_auth_token(call))))
         return false;
     return api_route_find(call) && may_call(call) && same_instance(call) &&
-           api_params_check(call) && api_format_choose(call) &&
-           (!is_mutation(call) || api_body_read(call));
+           api_params_check(call) && api_format_choose(call);
+}
+
+static void handle_on_pool(struct api_call *call)
+{
+    enum api_lane lane = call->route->flags & API_ROUTE_LOADS   ? API_LANE_LONG
+                         : call->route->flags & API_ROUTE_HEAVY ? API_LANE_OWN
+                                                                : API_LANE_BRIEF;
+    api_call_work(call, lane, call->route->handler, api_call_done);
+}
+
+static void handle(struct api_call *call)
+{
+    unsigned flags = call->route->flags;
+    bool now;
+    if (strcmp(call->route->method, "POST") == 0 && !api_keys_begin(call, &now)) {
+        if (now)
+            api_call_done(call);
+    } else if (!(flags & API_ROUTE_POOL)) {
+        call->route->handler(call);
+    } else if (flags & API_ROUTE_LOADS) {
+        api_call_admit(call, &call->api->loads, handle_on_pool);
+    } else if (flags & API_ROUTE_HEAVY) {
+        api_call_admit(call, &call->api->heavy, handle_on_pool);
+    } else {
+        handle_on_pool(call);
+    }
+}
+
+/* Pool. */
+static void read_body(struct api_call *call)
+{
+    (void)api_body_read(call); /* false: there is a problem in the reply */
+}
+
+static void body_was_read(struct api_call *call)
+{
+    if (call->reply.status || !may_begin(call))
+        api_call_done(call);
+    else
+        handle(call);
 }
 
 void api_call_start(struct api_call *call)
 {
-    bool now;
     (void)api_buf_reserve(&call->reply.body, API_RESERVED_BODY_BYTES);
     (void)api_buf_reserve(&call->reply.headers, API_RESERVED_HEADERS_BYTES);
     if (!check(call))
         api_call_done(call);
-    else if (strcmp(call->route->method, "POST") == 0 && !api_keys_begin(call, &now)) {
-        if (now)
-            api_call_done(call);
-    } else if (call->route->flags & API_ROUTE_POOL)
-        api_call_pool(call, call->route->handler);
+    else if (is_mutation(call) && call->request.body_bytes > BODY_ON_LOOP)
+        api_call_work(call, API_LANE_LONG, read_body, body_was_read);
+    else if (is_mutation(call) && !api_body_read(call))
+        api_call_done(call);
     else
-        call->route->handler(call);
+        handle(call);
 }
 
 void api_call_abandon(struct api_call *call)
@@ -240,34 +298,56 @@ void api_call_abandon(struct api_call *call)
 void api_call_done(struct api_call *call)
 {
     call->abandon = NULL;
+    api_call_leave(call);
     api_keys_done(call);
     api_audit(call);
     call->api->host.reply(call->api->host.ctx, call);
 }
 
-static struct api_call *call_of_job(struct api_job *job)
+static struct api_call *call_of_work(struct api_work *work)
 {
-    return (struct api_call *)((char *)job - offsetof(struct api_call, job));
+    return (struct api_call *)((char *)work - offsetof(struct api_call, pooled));
 }
 
-static void pool_work(struct api_job *job)
+static void run_work(struct api_work *work)
 {
-    struct api_call *call = call_of_job(job);
+    struct api_call *call = call_of_work(work);
+    call->slice_end_ns = gr_now_ns() + (work->gate == &call->api->brief ? BRIEF_NS : SLICE_NS);
+    call->again = false;
     call->work(call);
 }
 
-static void pool_done(struct api_job *job)
+static void work_done(struct api_work *work)
 {
-    api_call_done(call_of_job(job));
+    struct api_call *call = call_of_work(work);
+    if (call->again) {
+        if (call->place.gate == &call->api->heavy)
+            api_call_leave(call); /* that was for one slice */
+        api_work_start(call->api, work, API_LANE_LONG, call->client);
+    } else {
+        call->then(call);
+    }
+}
+
+void api_call_work(struct api_call *call, enum api_lane lane, void (*work)(struct api_call *call),
+                   void (*then)(struct api_call *call))
+{
+    call->work = work;
+    call->then = then;
+    call->pooled.run = run_work;
+    call->pooled.done = work_done;
+    api_work_start(call->api, &call->pooled, lane, call->client);
 }
 
 void api_call_pool(struct api_call *call, void (*work)(struct api_call *call))
 {
-    call->work = work;
-    call->job.work = pool_work;
-    call->job.done = pool_done;
-    call->job.heavy = (call->route->flags & API_ROUTE_HEAVY) != 0;
-    call->api->host.pool(call->api->host.ctx, &call->job);
+    bool heavy = call->route->flags & API_ROUTE_HEAVY;
+    api_call_work(call, heavy ? API_LANE_LONG : API_LANE_BRIEF, work, api_call_done);
+}
+
+bool api_slice_over(const struct api_call *call)
+{
+    return gr_now_ns() >= call->slice_end_ns;
 }
 
 void api_call_pull(struct api_call *call)
@@ -277,7 +357,7 @@ void api_call_pull(struct api_call *call)
         return;
     }
     api_buf_clear(&call->reply.body);
-    api_call_pool(call, call->piece);
+    api_call_work(call, API_LANE_LONG, call->piece, api_call_done);
 }
 
 static void count_served(struct api_call *call)

@@ -30,6 +30,8 @@
 
 #include "buffer.h"
 #include "query.h"
+#include "timers.h"
+#include "turns.h"
 #include "wire.h"
 
 struct api;
@@ -43,22 +45,13 @@ struct api_task {
     void (*run)(struct api_task *task);
 };
 
-/* Work for the pool; done runs on the loop afterwards. `host` is room for the host's own record. */
-#define API_JOB_HOST_BYTES 192
-struct api_job {
-    void (*work)(struct api_job *job);
-    void (*done)(struct api_job *job);
-    bool heavy; /* may take long: it must not keep others from the pool */
-    _Alignas(16) unsigned char host[API_JOB_HOST_BYTES];
-};
-
 struct api_store_file; /* the host's */
 
 struct api_host {
     void *ctx;
     /* Any thread, also a system stack of the runtime's; takes no lock, allocates nothing. */
     void (*post)(void *ctx, struct api_task *task);
-    void (*pool)(void *ctx, struct api_job *job);
+    void (*pool)(void *ctx, struct api_job *job); /* turns.h sees to it that there are few */
     /* Call api_tick at that monotonic time; replaces the one asked before; UINT64_MAX: none. */
     void (*alarm)(void *ctx, uint64_t at_ns);
     void (*reply)(void *ctx, struct api_call *call);
@@ -179,10 +172,26 @@ enum api_format {
 
 #define API_PRINCIPAL_BYTES 80
 
+/* A call that the drain must end. In the waiter's storage; loop only. */
+struct api_pending {
+    struct api_call *call;
+    struct api_pending *next, **link; /* link NULL: not in the list */
+};
+
+/* A call's place at a gate (admission.c). */
+struct api_place {
+    struct api_gate *gate; /* NULL: it never asked for one */
+    struct api_turn turn;
+    void (*begin)(struct api_call *call); /* loop: it has it */
+    struct api_timer deadline;
+    struct api_pending pending;
+};
+
 struct api_call {
     /* The host's, set before the start. */
     struct api *api;
     void *host_ctx;
+    uint64_t client; /* the same for all that one connection asks; from 1 */
     struct api_request request;
 
     /* The API's answer, read by the host after host->reply. */
@@ -205,6 +214,7 @@ struct api_call {
     void (*undelivered)(struct api_call *call); /* the answer did not reach the client */
     void (*cleanup)(struct api_call *call);     /* frees `state` */
     void (*work)(struct api_call *call);        /* what runs on the pool now */
+    void (*then)(struct api_call *call);        /* loop, after it */
     void (*piece)(struct api_call *call);       /* pool: fills the reply with the next piece */
     void (*pull)(struct api_call *call);        /* loop, if not NULL: sees to the next piece */
     void *state;
@@ -213,7 +223,10 @@ struct api_call {
     struct api_key *key;       /* keys.c: its own entry */
     struct api_key *waits_for; /* or the one whose answer it waits for */
     struct api_call *key_next; /* of those that wait */
-    struct api_job job;
+    uint64_t slice_end_ns;     /* when `work` should come to an end for now */
+    bool again;                /* it did, and is to be called once more */
+    struct api_work pooled;
+    struct api_place place;
 };
 
 /* `call` is zeroed but for the host's fields. */

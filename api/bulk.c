@@ -60,8 +60,13 @@ static void done(struct api_group *group, enum api_group_outcome outcome)
     enter(call, suspension);
 }
 
-void api_handle_suspend_group(struct api_call *call)
+static void begin(struct api_call *call)
 {
     if (!api_group_start(call, done))
         api_call_done(call);
+}
+
+void api_handle_suspend_group(struct api_call *call)
+{
+    api_call_admit(call, &call->api->heavy, begin);
 }

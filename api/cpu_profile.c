@@ -26,7 +26,7 @@
 struct cpu_profile {
     struct api_call *call;
     struct api_timer timer;
-    struct api_job job;
+    struct api_work pool;
     struct api_sink sink;
     struct api_selector selector;
     const char *module, *entry;
@@ -81,9 +81,10 @@ static void reply(struct cpu_profile *p)
     api_sink_reply(&p->sink, p->call, title);
 }
 
-static void work(struct api_job *job)
+static void work(struct api_work *pool)
 {
-    struct cpu_profile *p = (struct cpu_profile *)((char *)job - offsetof(struct cpu_profile, job));
+    struct cpu_profile *p =
+        (struct cpu_profile *)((char *)pool - offsetof(struct cpu_profile, pool));
     if (p->last)
         gr_profile_stop(&p->stats);
     gr_profile_drain(add_record, p);
@@ -101,9 +102,10 @@ static void fire(struct api_timer *timer)
     tick((struct cpu_profile *)((char *)timer - offsetof(struct cpu_profile, timer)));
 }
 
-static void done(struct api_job *job)
+static void done(struct api_work *pool)
 {
-    struct cpu_profile *p = (struct cpu_profile *)((char *)job - offsetof(struct cpu_profile, job));
+    struct cpu_profile *p =
+        (struct cpu_profile *)((char *)pool - offsetof(struct cpu_profile, pool));
     struct api_call *call = p->call;
     p->working = false;
     if (p->last) {
@@ -122,9 +124,9 @@ static void tick(struct cpu_profile *p)
     struct api *api = p->call->api;
     p->last = p->hurry || api->draining || gr_now_ns() >= p->end_ns;
     p->working = true;
-    p->job.work = work;
-    p->job.done = done;
-    api->host.pool(api->host.ctx, &p->job);
+    p->pool.run = work;
+    p->pool.done = done;
+    api_work_start(api, &p->pool, p->last ? API_LANE_LONG : API_LANE_BRIEF, p->call->client);
 }
 
 static void abandoned(struct api_call *call)

@@ -100,9 +100,9 @@ bool api_cut_problem(struct api_call *call, int err)
 /* ---- A call that takes one
  * ------------------------------------------------------------------------- */
 
-static struct api_cutting *cutting_of(struct api_job *job)
+static struct api_cutting *cutting_of(struct api_work *work)
 {
-    return (struct api_cutting *)((char *)job - offsetof(struct api_cutting, job));
+    return (struct api_cutting *)((char *)work - offsetof(struct api_cutting, work));
 }
 
 /* Loop: everybody was let go. */
@@ -112,21 +112,22 @@ static void let_go(struct api_suspension *suspension)
     struct api_cutting *cutting = call->state;
     api_suspension_destroy(suspension);
     cutting->suspension = NULL;
+    api_call_leave(call); /* nobody stands still for it any more */
     api_call_pool(call, cutting->reply);
 }
 
 /* Pool, while all of them are held. */
-static void take(struct api_job *job)
+static void take(struct api_work *work)
 {
-    struct api_cutting *cutting = cutting_of(job);
+    struct api_cutting *cutting = cutting_of(work);
     cutting->err = api_cut_take(&cutting->cut, cutting->suspension);
     if (!cutting->err && cutting->held)
         cutting->held(cutting, cutting->suspension);
 }
 
-static void taken(struct api_job *job)
+static void taken(struct api_work *work)
 {
-    api_suspension_let_go(cutting_of(job)->suspension, let_go);
+    api_suspension_let_go(cutting_of(work)->suspension, let_go);
 }
 
 /* Pool. */
@@ -151,14 +152,15 @@ static void grouped(struct api_group *group, enum api_group_outcome outcome)
     cutting->suspension = group->suspension;
     api_group_free(group);
     call->state = cutting;
-    cutting->job.work = take;
-    cutting->job.done = taken;
-    call->api->host.pool(call->api->host.ctx, &cutting->job);
+    cutting->work.run = take;
+    cutting->work.done = taken;
+    api_work_start(call->api, &cutting->work, API_LANE_AHEAD, call->client);
 }
 
-void api_cut_start(struct api_call *call, struct api_cutting *cutting)
+/* Loop: it is this one's turn. */
+static void begin(struct api_call *call)
 {
-    cutting->call = call;
+    struct api_cutting *cutting = call->state;
     struct api_group *group = api_group_start(call, grouped);
     if (group) {
         group->ctx = cutting;
@@ -166,4 +168,11 @@ void api_cut_start(struct api_call *call, struct api_cutting *cutting)
     }
     call->state = cutting;
     api_call_done(call);
+}
+
+void api_cut_start(struct api_call *call, struct api_cutting *cutting)
+{
+    cutting->call = call;
+    call->state = cutting;
+    api_call_admit(call, &call->api->cuts, begin);
 }

@@ -4,7 +4,10 @@
  * From the last stop to the first release no member executes, so what is copied in between is of one moment. The
  * copies are as large as the stacks' used parts and saved vector registers; unwinding and writing come when everybody was let go.
  *
- *   C1  While the set is asked for, call->state is the group; afterwards it is the cutting, in every case.
+ * One is made at a time (turns.h): a set that were asked to stop for a copy that waits would stand still for nothing.
+ * Only where some member does not stop for long the next one begins, and finds what has stopped held already.
+ *
+ *   C1  While the set is asked for, call->state is the group; before and afterwards it is the cutting, in every case.
  */
 #ifndef API_CUT_H
 #define API_CUT_H
@@ -46,7 +49,7 @@ struct api_cutting {
     struct api_cut cut;
     int err; /* of api_cut_take, or what `held` left */
     struct api_suspension *suspension;
-    struct api_job job;
+    struct api_work work;
 };
 
 /* Loop: asks for the set that call->body names, and goes on as above. Answers the call in every case. */

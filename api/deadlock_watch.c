@@ -28,10 +28,10 @@ static uint64_t signature_of(const struct gr_deadlocks *report)
 }
 
 /* Pool. */
-static void look(struct api_job *job)
+static void look(struct api_work *work)
 {
     struct api_deadlock_watch *watch =
-        (struct api_deadlock_watch *)((char *)job - offsetof(struct api_deadlock_watch, job));
+        (struct api_deadlock_watch *)((char *)work - offsetof(struct api_deadlock_watch, work));
     struct gr_deadlocks report;
     uint64_t began = gr_now_ns();
     watch->signature = 0;
@@ -61,10 +61,10 @@ static void tell(struct api *api, json_t *report)
     free(text);
 }
 
-static void looked(struct api_job *job)
+static void looked(struct api_work *work)
 {
     struct api_deadlock_watch *watch =
-        (struct api_deadlock_watch *)((char *)job - offsetof(struct api_deadlock_watch, job));
+        (struct api_deadlock_watch *)((char *)work - offsetof(struct api_deadlock_watch, work));
     struct api *api = api_of(watch);
     uint64_t pause = watch->took_ns * API_DEADLOCK_SHARE;
     /* Between the two looks of the job it may have gone: then there is nothing to tell yet. */
@@ -90,9 +90,9 @@ static void due(struct api_timer *timer)
         watch->running = false;
         return;
     }
-    watch->job.work = look;
-    watch->job.done = looked;
-    api->host.pool(api->host.ctx, &watch->job);
+    watch->work.run = look;
+    watch->work.done = looked;
+    api_work_start(api, &watch->work, API_LANE_LONG, 0);
 }
 
 int api_deadlock_watch_start(struct api *api)

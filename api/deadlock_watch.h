@@ -22,7 +22,7 @@
 
 struct api_deadlock_watch {
     struct api_timer timer;
-    struct api_job job;
+    struct api_work work;
     bool running;
     uint64_t told, signature; /* 0: no finding */
     uint64_t took_ns;

@@ -31,7 +31,7 @@ struct api_stream {
     struct api_selector selector;
     struct api_event_place place;
     struct api_timer silence;
-    struct api_job job;
+    struct api_work work;
     struct api_stream *next, **link; /* of the waiters */
 };
 
@@ -161,10 +161,10 @@ static void fill(struct api_stream *stream, struct api_event *events, char *text
     stream->ended = true;
 }
 
-static void piece(struct api_job *job)
+static void piece(struct api_work *work)
 {
     struct api_stream *stream =
-        (struct api_stream *)((char *)job - offsetof(struct api_stream, job));
+        (struct api_stream *)((char *)work - offsetof(struct api_stream, work));
     struct api_event *events = malloc(PIECE_EVENTS * sizeof *events);
     char *text = malloc(PIECE_TEXT);
     if (events && text)
@@ -200,14 +200,13 @@ static void answer(struct api_stream *stream)
     api_call_done(call);
 }
 
-static void wait_or_answer(struct api_job *job);
+static void wait_or_answer(struct api_work *work);
 
 static void make_piece(struct api_stream *stream)
 {
-    struct api_host *host = &stream->call->api->host;
-    stream->job.work = piece;
-    stream->job.done = wait_or_answer;
-    host->pool(host->ctx, &stream->job);
+    stream->work.run = piece;
+    stream->work.done = wait_or_answer;
+    api_work_start(stream->call->api, &stream->work, API_LANE_BRIEF, stream->call->client);
 }
 
 static void abandoned(struct api_call *call)
@@ -253,10 +252,10 @@ static void wait(struct api_stream *stream)
     make_piece(stream);
 }
 
-static void wait_or_answer(struct api_job *job)
+static void wait_or_answer(struct api_work *work)
 {
     struct api_stream *stream =
-        (struct api_stream *)((char *)job - offsetof(struct api_stream, job));
+        (struct api_stream *)((char *)work - offsetof(struct api_stream, work));
     if (stream->call->reply.body.size || stream->ended || stream->call->abandoned)
         answer(stream);
     else

@@ -30,7 +30,7 @@ struct asked {
 
 struct request {
     struct api_call *call;
-    struct api_job job;
+    struct api_work work;
     uint64_t timeout_ns;
     struct api_selector selector;
     bool has_selector, by_id;
@@ -204,9 +204,9 @@ static void choose(struct request *request, uint64_t id)
 }
 
 /* Pool. */
-static void find(struct api_job *job)
+static void find(struct api_work *work)
 {
-    struct request *request = (struct request *)((char *)job - offsetof(struct request, job));
+    struct request *request = (struct request *)((char *)work - offsetof(struct request, work));
     size_t count;
     if (request->by_id)
         return;
@@ -216,9 +216,9 @@ static void find(struct api_job *job)
     free(ids);
 }
 
-static void found(struct api_job *job)
+static void found(struct api_work *work)
 {
-    struct request *request = (struct request *)((char *)job - offsetof(struct request, job));
+    struct request *request = (struct request *)((char *)work - offsetof(struct request, work));
     struct api_call *call = request->call;
     size_t count = request->id_count;
     if (!request->too_many && count && !call->abandoned) {
@@ -356,7 +356,8 @@ void api_handle_gdb(struct api_call *call)
         api_call_done(call);
         return;
     }
-    request->job.work = find;
-    request->job.done = found;
-    call->api->host.pool(call->api->host.ctx, &request->job);
+    request->work.run = find;
+    request->work.done = found;
+    api_work_start(call->api, &request->work, request->by_id ? API_LANE_BRIEF : API_LANE_LONG,
+                   call->client);
 }

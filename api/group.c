@@ -13,11 +13,12 @@
 #define ASK_LOOK   32      /* members between two looks at the clock */
 #define PASSES_MAX 1000    /* generations that are born while we ask; more is a fault of ours */
 
-static void step(struct api_task *task);
+/* So long all cuts wait for goroutines of one that don't stop; then the next one begins. */
+#define OVERDUE_NS 50000000
 
-static struct api_group *group_of_job(struct api_job *job)
+static struct api_group *group_of_work(struct api_work *work)
 {
-    return (struct api_group *)((char *)job - offsetof(struct api_group, job));
+    return (struct api_group *)((char *)work - offsetof(struct api_group, work));
 }
 
 /* ---- Who belongs to it (pool)
@@ -114,9 +115,19 @@ static bool evaluate_pass(struct api_group *group, struct api_ids *live)
     return remember(group, live);
 }
 
-static void evaluate(struct api_job *job)
+/* A body may name a hundred thousand ids, which the loop must not free one by one. */
+static bool read_selection(struct api_group *group)
 {
-    struct api_group *group = group_of_job(job);
+    bool read = api_selection_read(group->call, &group->selection);
+    if (!read)
+        group->outcome = API_GROUP_REFUSED;
+    json_object_del(group->call->body, "ids");
+    json_object_del(group->call->body, "except");
+    return read;
+}
+
+static void look_for_members(struct api_group *group)
+{
     struct api_ids live = {0};
     live.ids = gr_list_all(&live.count);
     live.capacity = live.count;
@@ -125,31 +136,8 @@ static void evaluate(struct api_job *job)
     free(live.ids);
 }
 
-/* ---- The end (loop)
- * ------------------------------------------------------------------------------ */
-
-static void finish(struct api_group *group)
-{
-    api_pending_remove(&group->listed);
-    group->call->abandon = NULL;
-    free(group->seen.ids);
-    free(group->shunned.ids);
-    free(group->chosen.ids);
-    group->seen = group->shunned = group->chosen = (struct api_ids){0};
-    group->done(group, group->outcome);
-}
-
-static void all_gone(struct api_suspension *suspension)
-{
-    finish(suspension->call->state);
-}
-
-/* Everything that stopped is let go before anybody hears of it. */
-static void give_back(struct api_group *group, enum api_group_outcome outcome)
-{
-    group->outcome = outcome;
-    api_suspension_let_go(group->suspension, all_gone);
-}
+/* ---- What became of them (pool; nobody is pending)
+ * ---------------------------------------------- */
 
 static bool is_failure(const struct api_group *group, const struct api_member *member)
 {
@@ -192,11 +180,64 @@ static bool sort_out(struct api_group *group)
     return true;
 }
 
+/* How the last pass ended; true: it was the last of all. */
+static bool look_back(struct api_group *group)
+{
+    for (struct api_member *m = group->suspension->members; m; m = m->sibling) {
+        /* acquire; pairs with the teller's release: the hold's fields are complete. */
+        uint32_t state = atomic_load_explicit(&m->hold.state, memory_order_acquire);
+        if (m->error == 0 && state != GR_HOLD_STOPPED)
+            m->error = state == GR_HOLD_GONE ? -EOWNERDEAD : -ETIMEDOUT;
+        group->failed |= is_failure(group, m);
+    }
+    bool late = gr_now_ns() >= group->deadline_ns && group->passes > 1;
+    return (group->failed && group->require_all) || late || group->passes == PASSES_MAX;
+}
+
+static void evaluate(struct api_work *work)
+{
+    struct api_group *group = group_of_work(work);
+    group->asking = NULL;
+    if (group->passes == 0 && !read_selection(group))
+        return;
+    group->over = group->passes > 0 && look_back(group);
+    if (!group->over)
+        look_for_members(group);
+    group->over = group->over || !group->asking; /* nobody new */
+    if (group->over && group->outcome == API_GROUP_HELD && !sort_out(group))
+        group->outcome = API_GROUP_NO_MEMORY;
+}
+
+/* ---- The end (loop)
+ * ------------------------------------------------------------------------------ */
+
+static void finish(struct api_group *group)
+{
+    api_pending_remove(&group->listed);
+    api_timer_clear(group->api, &group->overdue);
+    group->call->abandon = NULL;
+    free(group->seen.ids);
+    free(group->shunned.ids);
+    free(group->chosen.ids);
+    group->seen = group->shunned = group->chosen = (struct api_ids){0};
+    group->done(group, group->outcome);
+}
+
+static void all_gone(struct api_suspension *suspension)
+{
+    finish(suspension->call->state);
+}
+
+/* Everything that stopped is let go before anybody hears of it. */
+static void give_back(struct api_group *group, enum api_group_outcome outcome)
+{
+    group->outcome = outcome;
+    api_suspension_let_go(group->suspension, all_gone);
+}
+
 static void conclude(struct api_group *group)
 {
-    if (!sort_out(group))
-        give_back(group, API_GROUP_NO_MEMORY);
-    else if (group->suspension->count == 0 && group->suspension->failed_count == 0)
+    if (group->suspension->count == 0 && group->suspension->failed_count == 0)
         give_back(group, API_GROUP_NOTHING); /* all of them ended while they were asked */
     else if (group->suspension->count == 0 ||
              (group->require_all && group->suspension->failed_count))
@@ -265,65 +306,78 @@ static void withdraw_pending(struct api_group *group)
         settle(group, withdrawn);
 }
 
-static void evaluated(struct api_job *job);
+static void evaluated(struct api_work *work);
 
+/* Members stand still from the first pass on, so that the later ones let nobody go first. */
 static void next_pass(struct api_group *group)
 {
+    struct api_call *call = group->call;
+    enum api_lane lane = group->passes > 0                       ? API_LANE_AHEAD
+                         : call->place.gate == &call->api->heavy ? API_LANE_OWN
+                                                                 : API_LANE_LONG;
+    api_timer_clear(group->api, &group->overdue);
     group->evaluating = true;
-    group->job.work = evaluate;
-    group->job.done = evaluated;
-    group->api->host.pool(group->api->host.ctx, &group->job);
+    group->work.run = evaluate;
+    group->work.done = evaluated;
+    api_work_start(group->api, &group->work, lane, call->client);
 }
 
-/* Nobody is pending: how did this pass end? */
-static void look_back(struct api_group *group)
+/* Somebody of it doesn't stop: others may make their cuts meanwhile. */
+static void overdue(struct api_timer *timer)
 {
-    for (struct api_member *m = group->suspension->members; m; m = m->sibling) {
-        /* acquire; pairs with the teller's release: the hold's fields are complete. */
-        uint32_t state = atomic_load_explicit(&m->hold.state, memory_order_acquire);
-        if (m->error == 0 && state != GR_HOLD_STOPPED)
-            m->error = state == GR_HOLD_GONE ? -EOWNERDEAD : -ETIMEDOUT;
-        group->failed |= is_failure(group, m);
-    }
-    bool late = gr_now_ns() >= group->deadline_ns && group->passes > 1;
+    struct api_group *group =
+        (struct api_group *)((char *)timer - offsetof(struct api_group, overdue));
+    api_call_leave(group->call);
+}
+
+/* I1: from now on the call-backs alone are waited for. */
+static void wait_for_stops(struct api_group *group)
+{
+    group->asked_all = true;
+    if (group->given_up)
+        withdraw_pending(group);
+    else
+        (void)api_timer_set(group->api, &group->overdue, gr_now_ns() + OVERDUE_NS);
+    settle(group, 1);
+}
+
+/* Nobody is pending. */
+static void came_home(struct api_task *task)
+{
+    struct api_group *group = (struct api_group *)((char *)task - offsetof(struct api_group, task));
     if (group->given_up)
         give_back(group, API_GROUP_GIVEN_UP);
-    else if ((group->failed && group->require_all) || late || group->passes == PASSES_MAX)
-        conclude(group);
     else
         next_pass(group);
 }
 
-/* Loop. */
-static void step(struct api_task *task)
+static void step(struct api_chunk *chunk)
 {
-    struct api_group *group = (struct api_group *)((char *)task - offsetof(struct api_group, task));
-    /* acquire; pairs with the decrements of the call-backs. */
-    if (atomic_load_explicit(&group->pending, memory_order_acquire) == 0) {
-        look_back(group);
-    } else if (!ask_some(group)) {
-        group->api->host.post(group->api->host.ctx, &group->task);
-    } else {
-        if (group->given_up)
-            withdraw_pending(group);
-        settle(group, 1);
-    }
+    struct api_group *group =
+        (struct api_group *)((char *)chunk - offsetof(struct api_group, chunk));
+    if (ask_some(group))
+        wait_for_stops(group);
+    else
+        api_chunk_add(group->api, chunk);
 }
 
-static void evaluated(struct api_job *job)
+static void evaluated(struct api_work *work)
 {
-    struct api_group *group = group_of_job(job);
+    struct api_group *group = group_of_work(work);
     group->evaluating = false;
+    if (group->call->place.gate == &group->api->heavy)
+        api_call_leave(group->call);
     if (group->given_up) {
         give_back(group, API_GROUP_GIVEN_UP);
     } else if (group->outcome != API_GROUP_HELD) {
         give_back(group, group->outcome);
-    } else if (!group->asking) {
-        conclude(group); /* nobody new */
+    } else if (group->over) {
+        conclude(group);
     } else {
         group->passes++;
+        group->asked_all = false;
         atomic_store_explicit(&group->pending, 1, memory_order_relaxed); /* I1 */
-        step(&group->task);
+        api_chunk_add(group->api, &group->chunk);
     }
 }
 
@@ -333,7 +387,7 @@ static void abandoned(struct api_call *call)
     bool first = !group->given_up;
     group->given_up = true;
     /* Otherwise the pool's or the loop's next step sees it. */
-    if (first && !group->evaluating && !group->asking)
+    if (first && group->asked_all && !group->evaluating)
         withdraw_pending(group);
 }
 
@@ -352,21 +406,22 @@ struct api_group *api_group_start(struct api_call *call,
         return NULL;
     }
     group->require_all = require && strcmp(require, "all") == 0;
-    if (require && !group->require_all && strcmp(require, "any") != 0)
+    if (require && !group->require_all && strcmp(require, "any") != 0) {
         api_problem(call, 400, API_CODE_BAD_REQUEST, "field require must be \"any\" or \"all\"");
-    else if (api_selection_read(call, &group->selection))
-        goto start;
-    api_suspension_destroy(group->suspension);
-    free(group);
-    return NULL;
-start:
+        api_suspension_destroy(group->suspension);
+        free(group);
+        return NULL;
+    }
     group->api = call->api;
     group->call = call;
     group->done = done;
-    group->task.run = step;
+    group->task.run = came_home;
+    group->chunk.run = step;
+    group->overdue.fire = overdue;
     group->suspension->group = true;
-    group->deadline_ns = call->request.parsed_ns +
-                         api_body_uint(call, "timeout_ms", API_TIMEOUT_MS_DEFAULT) * 1000000;
+    /* From now, not from the request: that may have waited for its turn. */
+    group->deadline_ns =
+        gr_now_ns() + api_body_uint(call, "timeout_ms", API_TIMEOUT_MS_DEFAULT) * 1000000;
     call->state = group;
     call->abandon = abandoned;
     api_pending_add(call->api, &group->listed, call);
@@ -385,6 +440,9 @@ void api_group_problem(struct api_call *call, const struct api_group *group)
     const struct api_suspension *s = group->suspension;
     json_t *failed = json_pack("{s:o}", "failed", api_failures_json(s->failed, s->failed_count));
     switch (group->outcome) {
+    case API_GROUP_REFUSED:
+        json_decref(failed);
+        return;
     case API_GROUP_NOTHING:
         api_problem_with(call, 404, API_CODE_NOTHING_SELECTED, failed,
                          "no living goroutine is selected; nothing is held");

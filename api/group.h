@@ -2,8 +2,8 @@
  * group.h: stopping a set of goroutines together.
  *
  * A set is described by a selection. It is evaluated on the pool, since looking at a million
- * goroutines takes a while; then the loop asks for its members in chunks of at most ASK_NS, and the
- * last one to be told brings the group home. Children that a member bore before it stopped belong
+ * goroutines takes a while; then the loop asks for its members in chunks of at most ASK_NS, one of all
+ * groups' in a turn of the loop, and the last one to be told brings the group home. Children that a member bore before it stopped belong
  * to the set: so the runtime is listed again, and whoever was not there before and has a parent in
  * the set is asked for, until a pass finds nobody new. That ends, because who stands still bears
  * nobody; members that cannot be stopped and go on bearing are given up at the deadline. `all` takes
@@ -61,6 +61,7 @@ bool api_ids_have(const struct api_ids *ids, uint64_t id); /* must be sorted */
 
 enum api_group_outcome {
     API_GROUP_HELD,      /* one at least, or all if the body says so */
+    API_GROUP_REFUSED,   /* the body names no set: there is a problem in the reply */
     API_GROUP_NOTHING,   /* the selection matches nobody alive */
     API_GROUP_FAILED,    /* not enough of them: all that stopped were let go again */
     API_GROUP_NO_MEMORY, /* the same */
@@ -83,16 +84,21 @@ struct api_group {
     size_t pass_from, passes; /* of chosen: where this pass begins */
     struct api_member *asking;
     _Atomic(size_t) pending; /* I1 */
-    bool evaluating, evaluated, given_up, failed;
+    bool evaluating, asked_all, given_up, failed;
+    bool over; /* it is known who holds and who does not */
     enum api_group_outcome outcome;
     struct api_pending listed;
     struct api_task task;
-    struct api_job job;
+    struct api_chunk chunk;
+    struct api_timer overdue;
+    struct api_work work;
 };
 
 /*
  * Loop. Reads the selection, require and timeout_ms from the body and begins. NULL: there is a
- * problem in the reply. call->state and call->abandon belong to the group until it is done.
+ * problem in the reply. call->state and call->abandon belong to the group until it is done. The call has a place: at
+ * the gate of long work, which it leaves after the first look at the set, or at that of cuts, which it leaves when it is
+ * answered, when its caller says so, or when some member does not stop for long.
  */
 struct api_group *api_group_start(struct api_call *call,
                                   void (*done)(struct api_group *group,

@@ -57,7 +57,8 @@ enum api_route_flag {
     API_ROUTE_EVENTS = 32, /* Server-Sent Events, unless another format is asked for */
     API_ROUTE_SAVED = 64,  /* has the formats folded and core */
     API_ROUTE_RAW = 128,   /* a core, unless another format is asked for by name */
-    API_ROUTE_HEAVY = 256, /* may look at all goroutines, and at their stacks */
+    API_ROUTE_HEAVY = 256, /* may look at all goroutines, and at their stacks: never brief */
+    API_ROUTE_LOADS = 512, /* heavy, and one at a time */
 };
 
 typedef void api_handler(struct api_call *call);
@@ -107,6 +108,11 @@ struct api {
     unsigned char route_depths[API_ROUTES_MAX]; /* segments of each row's path: most are passed over by it */
     struct api_timers timers;
     uint64_t alarm_ns;
+    /* turns.h. The first two divide the pool; who has a turn at one of the others has one of the long ones' now and then. */
+    struct api_gate brief, heavy, cuts, loads;
+    struct api_chunk *chunks, *chunks_last;
+    struct api_task chunk_task;
+    bool chunk_due;
     struct api_suspensions suspensions;
     struct api_watches watches;
     struct api_copies *copies;
@@ -164,8 +170,21 @@ void api_render(struct api_buf *out, const json_t *value, enum api_format format
                 api_text_fn *text);
 /* Loop: the reply is complete. */
 void api_call_done(struct api_call *call);
-/* Loop: runs `work` on the pool, then replies. */
+/*
+ * Loop: runs `work` on the pool, then replies. Where it would take longer than a slice it returns with call->again set,
+ * and is called once more later on; api_slice_over says when. Long from the first slice on if the route is heavy.
+ */
 void api_call_pool(struct api_call *call, void (*work)(struct api_call *call));
+/* The same in the lane that is named; then calls `then` instead of replying. */
+void api_call_work(struct api_call *call, enum api_lane lane, void (*work)(struct api_call *call),
+                   void (*then)(struct api_call *call));
+/* Pool: whether `work` has had its time. */
+bool api_slice_over(const struct api_call *call);
+/* Loop. Calls `begin` when the call has a place at the gate, now or later; or answers it. */
+void api_call_admit(struct api_call *call, struct api_gate *gate,
+                    void (*begin)(struct api_call *call));
+/* Gives its place up, if it has one; an answer does so, too. */
+void api_call_leave(struct api_call *call);
 
 /* ---- Checked input -----------------------------------------------------------------------------
  */

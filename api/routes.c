@@ -108,6 +108,7 @@ static const struct api_field lease_fields[] = {
 #define PLAIN   API_ROUTE_PLAIN
 #define RAW     API_ROUTE_RAW
 #define HEAVY   API_ROUTE_HEAVY
+#define LOADS   API_ROUTE_LOADS
 #define OPEN    (API_ROUTE_PLAIN | API_ROUTE_OPEN)
 
 const struct api_route api_routes[] = {
@@ -121,18 +122,20 @@ const struct api_route api_routes[] = {
     {"GET", "/debug/pprof/", api_handle_pprof_index, READ, PLAIN | POOL, NULL, NULL, NULL},
     {"GET", "/debug/pprof/goroutine", api_handle_pprof_goroutine, READ, PLAIN | POOL | HEAVY,
      pprof_goroutine_params, NULL, NULL},
-    {"GET", "/debug/trace", api_handle_debug_trace, READ, PLAIN, trace_params, NULL, NULL},
-    {"GET", "/debug/core", api_handle_debug_core, READ, PLAIN | HEAVY, debug_core_params, NULL, NULL},
+    {"GET", "/debug/trace", api_handle_debug_trace, READ, PLAIN | HEAVY, trace_params, NULL, NULL},
+    {"GET", "/debug/core", api_handle_debug_core, READ, PLAIN | HEAVY, debug_core_params, NULL,
+     NULL},
     {"GET", "/debug/pprof/profile", api_handle_pprof_profile, READ, PLAIN, pprof_profile_params,
      NULL, NULL},
     {"GET", "/v1/runtime", api_handle_runtime, READ, POOL, NULL, NULL, NULL},
     {"PATCH", "/v1/runtime", api_handle_runtime_patch, CONTROL, POOL, NULL, runtime_patch_fields,
      NULL},
     {"GET", "/v1/modules", api_handle_modules, READ, LIST, NULL, NULL, api_text_modules},
-    {"POST", "/v1/modules", api_handle_module_load, LOAD, POOL, NULL, module_fields,
+    {"POST", "/v1/modules", api_handle_module_load, LOAD, POOL | LOADS, NULL, module_fields,
      api_text_modules},
     {"GET", "/v1/modules/{name}", api_handle_module, READ, POOL, NULL, NULL, api_text_modules},
-    {"DELETE", "/v1/modules/{name}", api_handle_module_unload, LOAD, POOL, NULL, NULL, NULL},
+    {"DELETE", "/v1/modules/{name}", api_handle_module_unload, LOAD, POOL | LOADS, NULL, NULL,
+     NULL},
     {"GET", "/v1/goroutines", api_handle_goroutines, READ, LIST, goroutines_params, NULL,
      api_text_goroutines},
     {"POST", "/v1/goroutines", api_handle_spawn, CONTROL, POOL, NULL, spawn_fields, NULL},
@@ -152,11 +155,13 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/gdb", api_handle_gdb, READ | CONTROL | LOAD, 0, gdb_params, NULL, NULL},
     {"GET", "/v1/goroutines/{id}/roots", api_handle_roots, READ, HEAVY, roots_params, NULL,
      api_text_roots},
-    {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL | HEAVY, NULL, NULL, api_text_deadlocks},
+    {"GET", "/v1/deadlocks", api_handle_deadlocks, READ, POOL | HEAVY, NULL, NULL,
+     api_text_deadlocks},
     {"GET", "/v1/snapshots", api_handle_saved_list, READ, LIST, NULL, NULL, api_text_saved},
-    {"POST", "/v1/snapshots", api_handle_saved_take, CONTROL, HEAVY, NULL, save_fields, api_text_saved},
-    {"GET", "/v1/snapshots/{id}", api_handle_saved_show, READ, POOL | HEAVY | API_ROUTE_SAVED, NULL, NULL,
-     NULL},
+    {"POST", "/v1/snapshots", api_handle_saved_take, CONTROL, HEAVY, NULL, save_fields,
+     api_text_saved},
+    {"GET", "/v1/snapshots/{id}", api_handle_saved_show, READ, POOL | HEAVY | API_ROUTE_SAVED, NULL,
+     NULL, NULL},
     {"DELETE", "/v1/snapshots/{id}", api_handle_saved_delete, CONTROL, POOL, NULL, NULL, NULL},
     {"GET", "/v1/suspensions", api_handle_suspensions, READ, LIST, NULL, NULL,
      api_text_suspensions},

@@ -172,7 +172,7 @@ void api_suspension_reply(struct api_call *call, int status, const struct api_su
     shown->status = status;
     if (s->count > SHOWN_ON_LOOP || s->failed_count) {
         call->shown = shown;
-        api_call_pool(call, reply_shown);
+        api_call_work(call, API_LANE_LONG, reply_shown, api_call_done);
         return;
     }
     api_reply_json(call, status, shown_json(shown));

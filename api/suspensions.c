@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GO_CHUNK 512 /* members that are let go in one turn of the loop: well under a millisecond */
+#define GO_CHUNK   512 /* members that are let go in one turn of the loop: well under a millisecond */
+#define GO_AT_ONCE 64 /* so few that they need no turn of their own */
 
 static struct api_member **bucket_of(struct api *api, uint64_t goroutine)
 {
@@ -215,14 +216,14 @@ static bool go_on(struct api_suspension *s)
     return !m;
 }
 
-static void run_chunk(struct api_task *task)
+static void run_chunk(struct api_chunk *chunk)
 {
     struct api_suspension *s =
-        (struct api_suspension *)((char *)task - offsetof(struct api_suspension, task));
+        (struct api_suspension *)((char *)chunk - offsetof(struct api_suspension, chunk));
     if (go_on(s))
         s->gone(s);
     else
-        s->api->host.post(s->api->host.ctx, &s->task);
+        api_chunk_add(s->api, chunk);
 }
 
 void api_suspension_let_go(struct api_suspension *s, void (*gone)(struct api_suspension *s))
@@ -230,8 +231,11 @@ void api_suspension_let_go(struct api_suspension *s, void (*gone)(struct api_sus
     s->leaving = true;
     s->next_to_go = s->members;
     s->gone = gone;
-    s->task.run = run_chunk;
-    run_chunk(&s->task);
+    s->chunk.run = run_chunk;
+    if (s->count <= GO_AT_ONCE || s->api->suspensions.closing)
+        run_chunk(&s->chunk);
+    else
+        api_chunk_add(s->api, &s->chunk);
 }
 
 static void released(struct api_suspension *s)

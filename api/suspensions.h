@@ -65,7 +65,8 @@ struct api_suspension {
     char principal[API_PRINCIPAL_BYTES];
     uint64_t created_realtime_ns, lease_ms, expires_ns, skew_ns, latency_ns;
     struct api_timer timer;
-    struct api_task task;  /* back to the loop from the runtime's call-back; the next chunk */
+    struct api_task task;   /* back to the loop from the runtime's call-back */
+    struct api_chunk chunk; /* the next of those that are let go */
     struct api_call *call; /* that waits for the stop, or for the end of the release */
     size_t count;          /* members that are held */
     struct api_member *members, **members_last;
@@ -80,12 +81,6 @@ struct api_suspension {
 
 enum api_suspension_end { API_SUSPENSION_UNKNOWN, API_SUSPENSION_RELEASED, API_SUSPENSION_EXPIRED };
 
-/* A call that waits for goroutines to stop. In the waiter's storage; loop only. */
-struct api_pending {
-    struct api_call *call;
-    struct api_pending *next, **link; /* link NULL: not in the list */
-};
-
 struct api_suspensions {
     pthread_mutex_t lock;
     struct api_suspension **items;
@@ -98,7 +93,7 @@ struct api_suspensions {
     } * ended;
     size_t ended_next;
     bool closing;                /* nothing is posted any more */
-    struct api_pending *pending; /* calls that wait for a stop: for the drain */
+    struct api_pending *pending; /* calls that wait for a stop, or for their turn: for the drain */
 };
 
 int api_suspensions_init(struct api *api);

@@ -47,6 +47,7 @@
 #define API_KEYS_SHARE_BYTES_MAX (16 * 1024 * 1024)
 #define API_KEY_BYTES_MAX      255
 #define API_SNAPSHOTS_MAX      4096   /* saved ones that are kept */
+#define API_TURN_MS_MAX        60000  /* how long a call waits for its turn */
 #define API_NOTE_BYTES_MAX     255    /* owner and reason of a suspension */
 
 #define API_CODE_BAD_REQUEST        "bad-request"

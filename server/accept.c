@@ -94,6 +94,7 @@ static struct srv_conn *create(struct srv_listener *listener)
     }
     conn->uv.handle.data = conn;
     conn->server = server;
+    conn->number = ++server->last_client;
     conn->peer.tcp = listener->is_tcp;
     conn->last = &conn->first;
     conn->active_ns = conn->moved_ns = gr_now_ns();

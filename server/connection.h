@@ -55,6 +55,7 @@ struct srv_conn {
         uv_pipe_t pipe;
     } uv;
     struct srv_server *server;
+    uint64_t number; /* of all, from 1; by it the API tells clients apart */
     struct srv_conn *next, **link;
     struct api_peer peer;
     struct srv_parser parser;

@@ -31,6 +31,7 @@ static struct srv_exchange *create(struct srv_conn *conn)
     x->write.data = x;
     x->call.api = conn->server->api;
     x->call.host_ctx = x;
+    x->call.client = conn->number;
     return x;
 }
 

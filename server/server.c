@@ -31,62 +31,26 @@ static void host_post(void *ctx, struct api_task *task)
     srv_bridge_post(&server->bridge, task);
 }
 
-/* What the host keeps of a job. */
-struct srv_pool_job {
-    uv_work_t work; /* its data is the job */
-    struct srv_pool_job *next;
-};
-
 static void pool_work(uv_work_t *work)
 {
     struct api_job *job = work->data;
     job->work(job);
 }
 
-static void pool_done(uv_work_t *work, int status);
-
-static void pool_start(struct srv_server *server, struct srv_pool_job *own)
-{
-    const struct api_job *job = own->work.data;
-    server->heavy_jobs += job->heavy;
-    /* It only fails for a NULL function. */
-    (void)uv_queue_work(&server->loop, &own->work, pool_work, pool_done);
-}
-
 static void pool_done(uv_work_t *work, int status)
 {
-    struct srv_server *server =
-        (struct srv_server *)((char *)work->loop - offsetof(struct srv_server, loop));
     struct api_job *job = work->data;
-    struct srv_pool_job *next = server->heavy;
-    server->heavy_jobs -= job->heavy;
-    if (next && server->heavy_jobs < SRV_HEAVY_JOBS_MAX) {
-        server->heavy = next->next;
-        pool_start(server, next);
-    }
     job->done(job); /* which may be its end */
 }
 
-/*
- * Heavy jobs have half of the pool's threads at most: a few of them, one client's even, would else keep every short answer
- * waiting for seconds.
- */
 static void host_pool(void *ctx, struct api_job *job)
 {
     struct srv_server *server = ctx;
-    struct srv_pool_job *own = (struct srv_pool_job *)job->host;
-    _Static_assert(sizeof *own <= API_JOB_HOST_BYTES, "the job has room for our record");
-    own->work.data = job;
-    own->next = NULL;
-    if (!job->heavy || server->heavy_jobs < SRV_HEAVY_JOBS_MAX) {
-        pool_start(server, own);
-        return;
-    }
-    if (server->heavy)
-        server->heavy_last->next = own;
-    else
-        server->heavy = own;
-    server->heavy_last = own;
+    uv_work_t *work = (uv_work_t *)job->host;
+    _Static_assert(sizeof *work <= API_JOB_HOST_BYTES, "the job has room for our record");
+    work->data = job;
+    /* It only fails for a NULL function. */
+    (void)uv_queue_work(&server->loop, work, pool_work, pool_done);
 }
 
 static void on_alarm(uv_timer_t *timer)

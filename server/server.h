@@ -27,7 +27,6 @@
 #include "config.h"
 #include "tokens.h"
 
-#define SRV_HEAVY_JOBS_MAX   2 /* of the pool's four threads */
 #define SRV_CONNECTIONS_MAX  256
 #define SRV_CONNECTIONS_UNIX 16 /* of these, kept free for the Unix socket */
 
@@ -53,8 +52,6 @@ struct srv_server {
     struct api *api;
     uv_loop_t loop;
     struct srv_bridge bridge;
-    size_t heavy_jobs;                       /* that the pool has */
-    struct srv_pool_job *heavy, *heavy_last; /* those that wait for it, in their order */
     struct srv_audit audit;
     uv_timer_t alarm, sweep, drain;
     uv_poll_t signals;
@@ -65,6 +62,7 @@ struct srv_server {
     size_t inherited_count;
     struct srv_conn *conns; /* the list of all */
     size_t conn_count, tcp_count;
+    uint64_t last_client;           /* the number of the newest connection */
     _Atomic(uint32_t) gdb_sessions; /* the loop's; read by GET /v1/runtime */
     gid_t unix_gid;                 /* whose members may come in; -1: nobody else */
     bool draining, stopping;

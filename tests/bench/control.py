@@ -6,6 +6,7 @@
   pairs       suspend and resume of a running goroutine, one after the other on one connection
   list        GET /v1/goroutines?format=ndjson of 100,000: time, bytes, what the daemon's peak of memory grew by
   neighbours  how long another client waits for GET /healthz while one is slow, greedy or many
+  crowds      how long another client waits at worst, by kind of call, while sixteen ask at once for something that concerns 30,000 goroutines
 """
 import contextlib
 import json
@@ -274,8 +275,125 @@ def neighbours(build):
             emit("grasp", f"http_beside_{name}_longest", "ns", [json.loads(out)["max"]])
 
 
+# ---- Crowds
+
+CROWD = 16
+HELD = MANY * 3 // 10  # goroutines
+
+
+def exchange(daemon, method, target, body=None):
+    """Reads an answer of any size and form and forgets it but for its end; returns head and end."""
+    text = json.dumps(body) if body is not None else ""
+    kind = "Content-Type: application/json\r\n" if body is not None else ""
+    with daemon.connect() as raw:
+        raw.settimeout(600)
+        raw.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{kind}Content-Length: {len(text)}\r\n\r\n{text}".encode())
+        head = tail = b""
+        while data := raw.recv(1 << 20):
+            if len(head) < 1024:
+                head += data[:1024]
+            tail = (tail + data[-1024:])[-1024:]
+    if head[9:12] not in (b"200", b"201", b"204", b"429"):  # there is one CPU profile and one trace at a time
+        raise RuntimeError(f"{method} {target}: {head[:500]}")
+    return head, tail
+
+
+def getting(target):
+    return lambda daemon, everybody: exchange(daemon, "GET", target)
+
+
+def located(head):
+    return re.search(rb"\r\nLocation: (\S+)", head)[1].decode()
+
+
+def save_all(daemon, everybody):
+    head, _ = exchange(daemon, "POST", "/v1/snapshots", {"ids": everybody, "timeout_ms": 60000})
+    exchange(daemon, "DELETE", located(head))
+
+
+def hold_all(daemon, everybody):
+    head, _ = exchange(daemon, "POST", "/v1/suspensions", {"ids": everybody, "timeout_ms": 60000})
+    exchange(daemon, "GET", located(head))
+    exchange(daemon, "DELETE", located(head))
+
+
+def spawn_many(daemon, everybody):
+    exchange(daemon, "POST", "/v1/goroutines", {"module": "pipeline", "entry": "sieve", "args": {"primes": 1}, "count": HELD})
+
+
+def cancel_many(daemon, everybody):
+    """One DELETE after another, as many on their way as the daemon takes."""
+    mine = daemon.ask("POST", "/v1/goroutines", {"module": "deadlock", "entry": "channel", "count": HELD // CROWD})["ids"]
+    with daemon.connect() as raw:
+        def send():
+            for one in mine:
+                raw.sendall(f"DELETE /v1/goroutines/{one} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        sender = threading.Thread(target=send)
+        sender.start()
+        answers, rest = 0, b""
+        while answers < len(mine):
+            rest += raw.recv(1 << 20)
+            answers += rest.count(b"HTTP/1.1 ")
+            rest = rest[-8:] if not rest.endswith(b"HTTP/1.1 ") else b""
+        sender.join()
+
+
+def saved_as(form):
+    def show(daemon, everybody):
+        exchange(daemon, "GET", f"/v1/snapshots/{daemon.saved}?format={form}")
+    return show
+
+
+CROWDS = {
+    "quiet": None, "core": getting("/debug/core?all=1&timeout_ms=60000"), "core_data": getting("/debug/core?all=1&data=1&timeout_ms=60000"),
+    "debug2": getting("/debug/pprof/goroutine?debug=2"), "debug1": getting("/debug/pprof/goroutine?debug=1"),
+    "pprof": getting("/debug/pprof/goroutine"), "flame": getting("/debug/pprof/goroutine?format=svg"),
+    "save": save_all, "saved_json": saved_as("json"), "saved_text": saved_as("text"), "saved_folded": saved_as("folded"), "saved_core": saved_as("core"),
+    "list": getting("/v1/goroutines?format=ndjson"), "page": getting("/v1/goroutines?limit=1000&format=text"),
+    "none": getting("/v1/goroutines?selector=no=one"), "roots": getting("/v1/goroutines/1/roots"), "deadlocks": getting("/v1/deadlocks"),
+    "hold": hold_all, "spawn": spawn_many, "cancel": cancel_many, "profile": getting("/debug/pprof/profile?seconds=1"),
+    "trace": getting("/debug/trace?seconds=1"), "metrics": getting("/metrics"),
+}
+
+
+def crowd(build, daemon, name, act, alone, everybody):
+    """The crowd acts some rounds while one client asks short things; says how long each of those took at worst."""
+    failures = []
+
+    def one():
+        try:
+            for _ in range(scaled(90, 1)):
+                act(daemon, everybody)
+        except Exception as error:  # told below, by the thread that may end the program
+            failures.append(error)
+    other = subprocess.Popen([f"{build}/bench/http-bench", str(daemon.port), "beside", str(alone), f"http_crowd_{name}"], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+    time.sleep(0.1)
+    threads = [threading.Thread(target=one) for _ in range(CROWD if act else 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if not act:
+        time.sleep(1 if DIVISOR < 100 else 0.1)
+    out, _ = other.communicate()
+    if failures or other.returncode:
+        raise failures[0] if failures else RuntimeError(f"{name}: the other client failed")
+    print(out, end="", flush=True)
+
+
+def crowds(build, only=()):
+    with graspd(build, None, "--procs", "2") as daemon:
+        everybody = daemon.ask("POST", "/v1/goroutines", {"module": "deadlock", "entry": "channel", "count": HELD})["ids"]
+        alone = daemon.ask("POST", "/v1/goroutines", {"module": "deadlock", "entry": "channel"})["ids"][0]
+        daemon.saved = daemon.ask("POST", "/v1/snapshots", {"ids": everybody, "timeout_ms": 60000})["id"]
+        for name, act in CROWDS.items():
+            if not only or name in only:
+                crowd(build, daemon, name, act, alone, everybody)
+
+
 def main():
-    parts = {"rates": rates, "pairs": pairs, "list": long_list, "neighbours": neighbours}
+    parts = {"rates": rates, "pairs": pairs, "list": long_list, "neighbours": neighbours, "crowds": crowds}
     build, names = sys.argv[1], sys.argv[2:] or list(parts)
     for name in names:
         parts[name](build)

@@ -1,10 +1,11 @@
 /*
  * http_bench.c: what a client waits for, over one keep-alive connection on loopback.
  *
- *   http-bench PORT get PATH PEER METRIC SAMPLES        one GET after another
- *   http-bench PORT hold GOROUTINE SAMPLES              suspend, snapshot, resume of a running
- * goroutine http-bench PORT pairs GOROUTINE SAMPLES             suspend, resume, again and again
- *   http-bench PORT post PATH BODY                      one request; prints the answer's body
+ *   http-bench PORT get PATH PEER METRIC SAMPLES   one GET after another
+ *   http-bench PORT hold GOROUTINE SAMPLES         suspend, snapshot, resume of one that runs
+ *   http-bench PORT pairs GOROUTINE SAMPLES        suspend, resume, again and again
+ *   http-bench PORT beside GOROUTINE METRIC        short calls in turn, until stdin ends
+ *   http-bench PORT post PATH BODY                 one request; prints the answer's body
  *
  * A sample is from before the request is written to after the last byte of the answer. For `hold`
  * the goroutine gets a random pause of up to half a millisecond between two samples, or it would be
@@ -15,6 +16,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -185,6 +187,38 @@ static void pairs(const char *id, int n)
     emit("grasp", "http_pairs_rate", "pairs/s", rate, n / 100);
 }
 
+/* What another client asks for while a crowd is served: each kind of short call, on the loop and on the pool. */
+static void beside(const char *id, const char *metric)
+{
+    static const char *const names[] = {"healthz", "runtime", "goroutine", "spawn", "suspend"};
+    enum { KINDS = sizeof names / sizeof names[0] };
+    static double sample[KINDS][MOST];
+    struct pollfd end = {.fd = STDIN_FILENO, .events = POLLIN};
+    char request[KINDS][512], resume[512], path[128], name[128];
+    const char *body;
+    int n = 0;
+
+    strcpy(request[0], "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    strcpy(request[1], "GET /v1/runtime HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    snprintf(request[2], sizeof request[2],
+             "GET /v1/goroutines/%s HTTP/1.1\r\nHost: localhost\r\n\r\n", id);
+    make_post(request[3], sizeof request[3], "/v1/goroutines",
+              "{\"module\":\"pipeline\",\"entry\":\"sieve\",\"args\":{\"primes\":1}}");
+    snprintf(path, sizeof path, "/v1/goroutines/%s/suspend", id);
+    make_post(request[4], sizeof request[4], path, "{\"timeout_ms\":60000}");
+    snprintf(path, sizeof path, "/v1/goroutines/%s/resume", id);
+    make_post(resume, sizeof resume, path, "{}");
+    for (; poll(&end, 1, 0) == 0 && n < MOST; n++) {
+        for (int k = 0; k < KINDS; k++)
+            sample[k][n] = timed(request[k], &body);
+        sample[KINDS - 1][n] += timed(resume, &body);
+    }
+    for (int k = 0; k < KINDS && n > 0; k++) {
+        snprintf(name, sizeof name, "%s_%s", metric, names[k]);
+        emit("grasp", name, "ns", sample[k], n);
+    }
+}
+
 static int count_of(const char *text)
 {
     int full = atoi(text);
@@ -198,8 +232,7 @@ int main(int argc, char **argv)
 {
     if (argc < 5) {
         fputs("usage: http-bench PORT get PATH PEER METRIC SAMPLES | hold ID SAMPLES | "
-              "pairs ID SAMPLES | post PATH "
-              "BODY\n",
+              "pairs ID SAMPLES | beside ID METRIC | post PATH BODY\n",
               stderr);
         return 2;
     }
@@ -211,6 +244,8 @@ int main(int argc, char **argv)
     } else if (strcmp(argv[2], "pairs") == 0 && argc == 5) {
         int n = count_of(argv[4]);
         pairs(argv[3], n < 100 ? 100 : n);
+    } else if (strcmp(argv[2], "beside") == 0 && argc == 5) {
+        beside(argv[3], argv[4]);
     } else if (strcmp(argv[2], "post") == 0 && argc == 5) {
         char request[1024];
 

@@ -58,6 +58,9 @@ void fake_run(void);
 /* Runs posted tasks alone: pool jobs wait. */
 void fake_run_posts(void);
 
+/* How many jobs the pool has. */
+size_t fake_jobs(void);
+
 /* The state directory: what writing and removing files says, whether there is one, and the file that is in it. */
 extern int fake_store_err;
 extern bool fake_no_store;

@@ -34,6 +34,11 @@ static void host_pool(void *ctx, struct api_job *job)
     jobs[job_count++] = job;
 }
 
+size_t fake_jobs(void)
+{
+    return job_count;
+}
+
 static void host_alarm(void *ctx, uint64_t at_ns)
 {
     alarm_ns = at_ns;

@@ -6,7 +6,6 @@
  * limit only makes a hang a failure.
  */
 #include <poll.h>
-#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -259,54 +258,6 @@ static void a_half_closed_client_gets_its_answers(void **state)
     close(fd);
 }
 
-/* Heavy jobs that the pool is given on the loop, and that last until they are let go. */
-#define HEAVY_JOBS 40
-static struct api_job heavy_jobs[HEAVY_JOBS];
-static sem_t let_go, finished;
-static _Atomic(unsigned) at_once, most_at_once;
-
-static void heavy_work(struct api_job *job)
-{
-    unsigned now = atomic_fetch_add(&at_once, 1) + 1, most = atomic_load(&most_at_once);
-    while (now > most && !atomic_compare_exchange_weak(&most_at_once, &most, now))
-        ;
-    sem_wait(&let_go);
-    atomic_fetch_sub(&at_once, 1);
-}
-
-static void heavy_done(struct api_job *job)
-{
-    sem_post(&finished);
-}
-
-static void give_heavy_jobs(struct api_task *task)
-{
-    for (size_t i = 0; i < HEAVY_JOBS; i++)
-        server.api->host.pool(server.api->host.ctx, &heavy_jobs[i]);
-}
-
-static void heavy_jobs_leave_threads_to_others(void **state)
-{
-    static struct api_task task = {.run = give_heavy_jobs};
-    int fd = connect_to_server();
-    sem_init(&let_go, 0, 0);
-    sem_init(&finished, 0, 0);
-    for (size_t i = 0; i < HEAVY_JOBS; i++)
-        heavy_jobs[i] = (struct api_job){.work = heavy_work, .done = heavy_done, .heavy = true};
-    srv_bridge_post(&server.bridge, &task);
-    /* One of the pool, and after them: what was posted runs before what comes in later. */
-    for (int i = 0; i < 10; i++) {
-        send_text(fd, "GET /v1/runtime HTTP/1.1\r\n" H "\r\n");
-        assert_int_equal(read_answer(fd, false).status, 200);
-    }
-    for (size_t i = 0; i < HEAVY_JOBS; i++)
-        sem_post(&let_go);
-    for (size_t i = 0; i < HEAVY_JOBS; i++)
-        sem_wait(&finished); /* each of them, and once */
-    assert_true(atomic_load(&most_at_once) <= SRV_HEAVY_JOBS_MAX);
-    close(fd);
-}
-
 static void the_longest_idle_connection_makes_room(void **state)
 {
     int fds[SRV_CONNECTIONS_MAX + 1];
@@ -388,7 +339,6 @@ int main(void)
         cmocka_unit_test(continue_is_sent_before_the_body),
         cmocka_unit_test(a_continue_is_sent_whole_through_a_narrow_socket),
         cmocka_unit_test(a_half_closed_client_gets_its_answers),
-        cmocka_unit_test(heavy_jobs_leave_threads_to_others),
         cmocka_unit_test(the_longest_idle_connection_makes_room),
         cmocka_unit_test(a_client_that_reads_nothing_does_not_grow_the_server),
         cmocka_unit_test(a_request_that_never_ends_is_answered_and_closed),
