@@ -12,7 +12,7 @@
  * Invariants
  *   R1  A g is in the hash, by its id, exactly while its word is neither DEAD nor IDLE: both change under the bucket's lock.
  *       A look-up first tries without that lock (id_chain.h): what it finds is true, what it misses is not.
- *   R2  Blocks are only added, and published by a release store of their count.
+ *   R2  Slots are only added, one behind the other, and published by a release store of their count.
  *
  * Locks: bucket lock, the last of any; block_lock (free list, blocks), under which none is taken.
  */
@@ -32,7 +32,8 @@
 #define WARM_SLOTS     1024u /* free slots that keep the pages of their stacks */
 
 static struct gr_g *block[BLOCKS_MAX];
-static _Atomic(uint32_t) block_count;
+static uint32_t block_count;           /* block_lock */
+static _Atomic(uint32_t) slots_made;
 
 /*
  * For debuggers that have nothing but memory, and no debug information (tools/grasp-gdb.py): where the goroutines are, and
@@ -101,7 +102,6 @@ static struct gr_g
 static size_t free_count,
     free_low; /* block_lock; how many free_list has, and the fewest since the scavenger looked */
 static struct gr_g *free_bare; /* block_lock; without a stack: they had a large one */
-static uint32_t block_used = BLOCK_SLOTS;
 
 static struct bucket {
     struct gri_lock lock;
@@ -143,13 +143,14 @@ int gri_registry_missing(uint64_t id)
 /* block_lock held. A slot that never was used. */
 static struct gr_g *new_slot(void)
 {
-    uint32_t count = atomic_load_explicit(&block_count, memory_order_relaxed);
+    /* relaxed: written under the lock only. */
+    uint32_t slot = atomic_load_explicit(&slots_made, memory_order_relaxed);
     struct gr_g *g;
 
-    if (block_used == BLOCK_SLOTS) {
+    if (slot == block_count * BLOCK_SLOTS) {
         struct gr_g *fresh;
 
-        if (count == BLOCKS_MAX)
+        if (block_count == BLOCKS_MAX)
             return NULL;
         fresh = aligned_alloc(GRI_CACHE_LINE, BLOCK_SLOTS * sizeof *fresh);
         if (!fresh)
@@ -157,13 +158,12 @@ static struct gr_g *new_slot(void)
         memset(fresh, 0, BLOCK_SLOTS * sizeof *fresh);
         for (uint32_t i = 0; i < BLOCK_SLOTS; i++)
             atomic_init(&fresh[i].word, gri_word_make(GR_DEAD, 0, 1));
-        block[count] = fresh;
-        /* release; pairs with the walk's acquire (R2). */
-        atomic_store_explicit(&block_count, ++count, memory_order_release);
-        block_used = 0;
+        block[block_count++] = fresh;
     }
-    g = &block[count - 1][block_used];
-    g->slot = (count - 1) * BLOCK_SLOTS + block_used++;
+    g = &block[slot / BLOCK_SLOTS][slot % BLOCK_SLOTS];
+    g->slot = slot;
+    /* release; pairs with the walk's acquire (R2). */
+    atomic_store_explicit(&slots_made, slot + 1, memory_order_release);
     return g;
 }
 
@@ -482,21 +482,19 @@ struct gr_g *gri_registry_find(uint64_t id, uint64_t *word)
 size_t gri_registry_slots(void)
 {
     /* relaxed: a measure. */
-    return (size_t)atomic_load_explicit(&block_count, memory_order_relaxed) * BLOCK_SLOTS;
+    return atomic_load_explicit(&slots_made, memory_order_relaxed);
 }
 
 void gri_registry_each(gri_slot_fn *fn, void *arg)
 {
     /* acquire; pairs with new_slot. */
-    uint32_t blocks = atomic_load_explicit(&block_count, memory_order_acquire);
+    uint32_t slots = atomic_load_explicit(&slots_made, memory_order_acquire);
 
-    for (uint32_t b = 0; b < blocks; b++) {
-        for (uint32_t i = 0; i < BLOCK_SLOTS; i++) {
-            struct gr_g *g = &block[b][i];
-            uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
+    for (uint32_t i = 0; i < slots; i++) {
+        struct gr_g *g = &block[i / BLOCK_SLOTS][i % BLOCK_SLOTS];
+        uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
 
-            if (gri_word_state(w) != GR_DEAD && gri_word_state(w) != GR_IDLE)
-                fn(arg, g, w);
-        }
+        if (gri_word_state(w) != GR_DEAD && gri_word_state(w) != GR_IDLE)
+            fn(arg, g, w);
     }
 }
