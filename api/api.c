@@ -161,7 +161,7 @@ void api_drain(struct api *api)
 const char *api_request_header(const struct api_request *request, const char *name)
 {
     for (size_t i = 0; i < request->header_count; i++)
-        if (strcasecmp(request->headers[i].name, name) == 0)
+        if (api_header_is(&request->headers[i], name))
             return request->headers[i].value;
     return NULL;
 }
@@ -276,6 +276,7 @@ static void body_was_read(struct api_call *call)
 
 void api_call_start(struct api_call *call)
 {
+    call->target.segment_count = call->target.param_count = 0;
     (void)api_buf_reserve(&call->reply.body, API_RESERVED_BODY_BYTES);
     (void)api_buf_reserve(&call->reply.headers, API_RESERVED_HEADERS_BYTES);
     if (!check(call))

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <strings.h>
 #include <sys/types.h>
 
 #include <jansson.h>
@@ -137,6 +138,12 @@ struct api_header {
     const char *name, *value;
 };
 
+/* Case-blind. The letter in front decides nearly always. */
+static inline bool api_header_is(const struct api_header *header, const char *name)
+{
+    return ((header->name[0] ^ name[0]) & ~('a' ^ 'A')) == 0 && strcasecmp(header->name, name) == 0;
+}
+
 struct api_request {
     const char *method; /* upper case */
     const char *target; /* as sent, absolute form reduced to the path */
@@ -199,7 +206,6 @@ struct api_call {
 
     /* The API's. */
     const struct api_route *route;
-    struct api_target target;
     char principal[API_PRINCIPAL_BYTES];
     unsigned scopes;
     struct api_credential credential;
@@ -227,9 +233,11 @@ struct api_call {
     bool again;                /* it did, and is to be called once more */
     struct api_work pooled;
     struct api_place place;
+
+    struct api_target target; /* last, and what it is made of is not zeroed: it is large */
 };
 
-/* `call` is zeroed but for the host's fields. */
+/* `call` is zeroed up to `target`, but for the host's fields. */
 void api_call_start(struct api_call *call);
 /* The connection ended while the call is in the API: it will reply soon, and what it took is given
  * back. */

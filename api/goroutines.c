@@ -204,8 +204,6 @@ static void show(struct api_call *call)
     api_reply_json(call, 200, value);
 }
 
-#define ONE_BYTES 2048 /* what nearly every goroutine's answer needs */
-
 /*
  * So many slots of goroutines the loop looks through for who waits for the same, some 10 us. For the same channel fewer, the least that
  * there are: all of them may be in a select, which costs two system calls (0.8 ms where each has two cases, 1.1 ms with the
@@ -238,7 +236,6 @@ bool api_goroutine_at_once(struct api_call *call, bool why)
         return false;
     if (info.state == GR_DEAD && gr_info_result(info.id, &result))
         result = NULL; /* it is forgotten since */
-    api_buf_reserve(out, ONE_BYTES);
     api_goroutine_write(out, call->api, &info, &frame, result);
     free(result);
     if (why)

@@ -197,14 +197,12 @@ static bool fits(const struct api_target *target, const char *path, const char *
         return target->root;
     for (; *path; i++) {
         path++; /* the '/' */
-        size_t size = strcspn(path, "/");
+        size_t size = (size_t)(strchrnul(path, '/') - path);
         if (i >= target->segment_count)
             return false;
-        if (strncmp(path, "{id}", size) == 0 && size == 4)
-            *id = target->segment[i];
-        else if (strncmp(path, "{name}", size) == 0 && size == 6)
-            *name = target->segment[i];
-        else if (strlen(target->segment[i]) != size || strncmp(path, target->segment[i], size))
+        if (path[0] == '{')
+            *(path[1] == 'i' ? id : name) = target->segment[i];
+        else if (strncmp(path, target->segment[i], size) || target->segment[i][size])
             return false;
         path += size;
     }

@@ -17,7 +17,7 @@ static void on_closed(uv_handle_t *handle)
     struct srv_conn *conn = handle->data;
     srv_parser_fini(&conn->parser);
     api_buf_free(&conn->backlog);
-    api_buf_free(&conn->spare);
+    srv_exchange_free(conn->spare);
     free(conn);
 }
 
@@ -117,8 +117,6 @@ static bool piece_written(struct srv_exchange *x, int status)
     }
     if (!wanted) /* else it is a failed piece of a stream, which is still queued */
         srv_exchange_destroy(x, status == 0 && !x->call.reply.more);
-    if (conn && !conn->closing)
-        conn->active_ns = gr_now_ns();
     return true;
 }
 
@@ -128,6 +126,7 @@ static void on_written(uv_write_t *request, int status)
     struct srv_conn *conn = x->conn;
     if (!piece_written(x, status) || !conn || conn->closing)
         return;
+    conn->active_ns = gr_now_ns();
     if (status < 0)
         srv_conn_close(conn);
     else
@@ -306,7 +305,7 @@ static size_t parse(struct srv_conn *conn, const char *bytes, size_t size)
         struct srv_parser *parser = &conn->parser;
         size_t used;
         if (!srv_parser_busy(parser))
-            conn->request_ns = gr_now_ns();
+            conn->request_ns = conn->active_ns;
         enum srv_parse result = srv_parser_feed(parser, bytes + at, size - at, &used);
         at += used;
         if (result == SRV_PARSE_DONE) {

@@ -32,11 +32,9 @@
 #define SRV_LINGER_BYTES_MAX  (1024 * 1024)
 
 struct srv_exchange {
-    struct api_call call;
     struct srv_conn *conn; /* NULL: it is gone */
     struct srv_exchange *next;
     struct api_buf head, body; /* the request's bytes */
-    struct api_buf out; /* status line and headers, or a chunk's frame */
     uv_write_t write;
     bool started; /* the API knows it */
     bool in_api;  /* it has not answered yet */
@@ -44,7 +42,9 @@ struct srv_exchange {
     bool writing; /* uv_write has it */
     bool headers_sent;
     bool is_head, http10, keep_alive;
-    struct api_header headers[API_HEADERS_MAX]; /* last: so many are not zeroed for each request */
+    struct api_call call; /* from its target on nothing is zeroed for a request */
+    struct api_header headers[API_HEADERS_MAX];
+    struct api_buf out; /* status line and headers, or a chunk's frame */
 };
 
 struct srv_conn {
@@ -62,7 +62,7 @@ struct srv_conn {
     struct srv_exchange *first, **last;
     size_t queued;
     struct api_buf backlog; /* bytes that came while the pipeline was full */
-    struct api_buf spare;   /* of the last answer, for the next one; or none */
+    struct srv_exchange *spare; /* the last one, with its buffer, for the next; or NULL */
     bool feeding, reading, eof, closing;
     bool last_answer;  /* I3 */
     bool said_close;   /* that answer was written */
@@ -116,6 +116,8 @@ void srv_exchange_frame(struct srv_exchange *x, uv_buf_t bufs[3], unsigned *coun
 /* Takes so many bytes off the front of the buffers; returns how many buffers are left. */
 unsigned srv_exchange_skip(uv_buf_t *bufs, unsigned count, size_t bytes);
 void srv_exchange_destroy(struct srv_exchange *x, bool delivered);
+/* One that is nobody's any more, or NULL. */
+void srv_exchange_free(struct srv_exchange *x);
 /* From the parser's complete request, or from its error. NULL: out of memory. */
 struct srv_exchange *srv_exchange_request(struct srv_conn *conn);
 struct srv_exchange *srv_exchange_error(struct srv_conn *conn, int status, const char *code,

@@ -15,14 +15,24 @@
 #define HEAD_BYTES   1024 /* what nearly every answer's status line and headers need */
 #define TOGETHER_MAX 3072 /* a body so small follows its head in one buffer */
 
+#if defined(__SANITIZE_ADDRESS__)
+#define KEEP_SPARE false /* so that whoever uses one that is over is seen */
+#else
+#define KEEP_SPARE true
+#endif
+
 static struct srv_exchange *create(struct srv_conn *conn)
 {
-    struct srv_exchange *x = malloc(sizeof *x);
-    if (!x)
-        return NULL;
-    memset(x, 0, offsetof(struct srv_exchange, headers));
-    x->out = conn->spare;
-    conn->spare = (struct api_buf){0};
+    struct srv_exchange *x = conn->spare;
+    conn->spare = NULL;
+    if (!x) {
+        x = malloc(sizeof *x);
+        if (!x)
+            return NULL;
+        x->out = (struct api_buf){0};
+    }
+    memset(x, 0, offsetof(struct srv_exchange, call.target));
+    api_buf_clear(&x->out);
     if (!api_buf_reserve(&x->out, HEAD_BYTES + TOGETHER_MAX)) {
         free(x);
         return NULL;
@@ -73,6 +83,13 @@ struct srv_exchange *srv_exchange_error(struct srv_conn *conn, int status, const
     return x;
 }
 
+void srv_exchange_free(struct srv_exchange *x)
+{
+    if (x)
+        api_buf_free(&x->out);
+    free(x);
+}
+
 void srv_exchange_destroy(struct srv_exchange *x, bool delivered)
 {
     if (x->started) {
@@ -83,35 +100,34 @@ void srv_exchange_destroy(struct srv_exchange *x, bool delivered)
     }
     api_buf_free(&x->head);
     api_buf_free(&x->body);
-    if (x->conn && !x->conn->spare.data && x->out.capacity == HEAD_BYTES + TOGETHER_MAX) {
-        api_buf_clear(&x->out);
-        x->conn->spare = x->out;
-    } else {
-        api_buf_free(&x->out);
-    }
-    free(x);
+    if (KEEP_SPARE && x->conn && !x->conn->spare && x->out.capacity == HEAD_BYTES + TOGETHER_MAX)
+        x->conn->spare = x;
+    else
+        srv_exchange_free(x);
 }
 
 /* ---- Bytes out
  * ----------------------------------------------------------------------------------- */
 
-/* HTTP asks whoever has a clock for it. Made once a second, and by hand: a module may have set a locale. */
-static void add_date(struct api_buf *out)
+/* What every answer says. Made once a second, for the date, which is written by hand: a module may have set a locale. */
+static void add_common(struct api_buf *out, struct srv_server *server)
 {
     static const char days[] = "SunMonTueWedThuFriSat";
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    static char line[48]; /* the loop's own, as the whole file is */
-    static time_t made;
     time_t now = time(NULL);
-    if (now != made) {
+    if (now != server->common.made) {
         struct tm utc;
         gmtime_r(&now, &utc);
-        snprintf(line, sizeof line, "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
-                 &days[3 * utc.tm_wday], utc.tm_mday, &months[3 * utc.tm_mon],
-                 (utc.tm_year + 1900) % 10000, utc.tm_hour, utc.tm_min, utc.tm_sec);
-        made = now;
+        server->common.bytes = (size_t)snprintf(
+            server->common.text, sizeof server->common.text,
+            "\r\n" API_HEADER_INSTANCE
+            ": %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+            "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
+            api_instance(server->api), &days[3 * utc.tm_wday], utc.tm_mday, &months[3 * utc.tm_mon],
+            (utc.tm_year + 1900) % 10000, utc.tm_hour, utc.tm_min, utc.tm_sec);
+        server->common.made = now;
     }
-    api_buf_str(out, line);
+    api_buf_add(out, server->common.text, server->common.bytes);
 }
 
 /* Piece by piece and without printf: half of what a short answer costs is its head. */
@@ -123,10 +139,7 @@ static void add_status(struct srv_exchange *x)
     api_buf_uint(out, (uint64_t)reply->status);
     api_buf_str(out, " ");
     api_buf_str(out, api_status_text(reply->status));
-    api_buf_str(out, "\r\n" API_HEADER_INSTANCE ": ");
-    api_buf_str(out, api_instance(x->call.api));
-    api_buf_str(out, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
-    add_date(out);
+    add_common(out, x->conn->server);
     if (reply->content_type) {
         api_buf_str(out, "Content-Type: ");
         api_buf_str(out, reply->content_type);

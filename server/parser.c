@@ -35,7 +35,7 @@ static int fail(struct srv_parser *p, int status, const char *code, const char *
 
 static bool is_token(char c)
 {
-    return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return isalnum((unsigned char)c) || c == '-' || (c && strchr("!#$%&'*+.^_`|~", c));
 }
 
 /* METHOD SP target SP HTTP/1.x, and nothing else. */
@@ -57,6 +57,9 @@ static int check_request_line(struct srv_parser *p, const char *line, size_t siz
     if (end - version != 9 ||
         (memcmp(version + 1, "HTTP/1.1", 8) && memcmp(version + 1, "HTTP/1.0", 8)))
         return fail(p, 400, API_CODE_BAD_REQUEST, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+    p->method_bytes = (size_t)(target - line);
+    p->target_bytes = (size_t)(version - target - 1);
+    p->headers_at = size + 2;
     return 0;
 }
 
@@ -208,7 +211,7 @@ static size_t count_headers(const struct srv_parser *p, const char *name, const 
 {
     size_t count = 0;
     for (size_t i = 0; i < p->header_count; i++)
-        if (strcasecmp(p->headers[i].name, name) == 0) {
+        if (api_header_is(&p->headers[i], name)) {
             *value = p->headers[i].value;
             count++;
         }
@@ -281,12 +284,9 @@ static int llhttp_failed(struct srv_parser *p)
 
 static int run_head(struct srv_parser *p)
 {
-    size_t method = strcspn(p->head.data, " ");
-    p->target = p->head.data + method + 1;
-    p->target_bytes = strcspn(p->target, " ");
-    /* Behind the request line, with their line ends; the empty line is none of them. */
-    size_t line = strcspn(p->head.data, "\n") + 1;
-    if (p->head.size - line > API_HEADER_BYTES_MAX + 2)
+    p->target = p->head.data + p->method_bytes + 1;
+    /* With their line ends; the empty line is none of them. */
+    if (p->head.size - p->headers_at > API_HEADER_BYTES_MAX + 2)
         return fail(p, 431, API_CODE_HEADERS_TOO_LARGE, "the headers are over %d bytes",
                     API_HEADER_BYTES_MAX);
     enum llhttp_errno err = llhttp_execute(&p->http, p->head.data, p->head.size);
@@ -294,7 +294,7 @@ static int run_head(struct srv_parser *p)
         return llhttp_failed(p);
     p->shown = true;
     name_headers(p);
-    p->head.data[method] = 0;
+    p->head.data[p->method_bytes] = 0;
     p->method = p->head.data;
     return check_head(p);
 }

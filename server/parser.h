@@ -47,7 +47,8 @@ struct srv_parser {
     struct srv_header_place places[API_HEADERS_MAX];
     struct api_header headers[API_HEADERS_MAX];
     const char *method, *target;
-    size_t target_bytes;
+    size_t method_bytes, target_bytes;
+    size_t headers_at; /* of head: behind the request line */
     /* Of an error: */
     int status;
     const char *code;

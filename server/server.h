@@ -67,6 +67,11 @@ struct srv_server {
     gid_t unix_gid;                 /* whose members may come in; -1: nobody else */
     bool draining, stopping;
     bool descriptors_out; /* as the last sweep found it */
+    struct {
+        char text[256];
+        size_t bytes;
+        time_t made;
+    } common; /* exchange.c: what every answer's head says */
     uint64_t drain_until_ns;
     /* The thread. */
     pthread_t thread;
