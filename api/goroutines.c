@@ -18,6 +18,7 @@
 
 #define BATCH_FIRST 512
 #define BATCH_MAX   65536
+#define LOOK_AT     64 /* goroutines that don't match, between two looks at the clock */
 
 struct goroutine_walk {
     struct api_walk walk;
@@ -26,6 +27,7 @@ struct goroutine_walk {
     uint64_t root;
     bool has_module, has_entry, has_suspended, suspended;
     struct api_selector selector;
+    uint64_t seen; /* looked at, though it may not have matched */
     uint64_t *ids; /* batch_max of each of three: merged, live, dead */
     size_t batch, count, at;
 };
@@ -81,17 +83,23 @@ static uint64_t goroutine_next(struct api_walk *walk, json_t **item)
 {
     struct goroutine_walk *w = (struct goroutine_walk *)walk;
     struct gr_info info;
-    uint64_t after = walk->after;
+    walk->paused = false;
+    if (w->seen < walk->after)
+        w->seen = walk->after;
     /* Ends: every turn goes up, and the runtime has finitely many. */
-    for (;;) {
-        if (w->at == w->count && !refill(w, after))
+    for (unsigned i = 1;; i++) {
+        if (w->at == w->count && !refill(w, w->seen))
             return 0;
-        after = w->ids[w->at++];
-        if (after <= walk->after || gr_info(after, &info) || !matches(w, &info))
-            continue;
-        *item = api_goroutine_json(walk->api, &info, walk->as_text);
-        walk->after = after;
-        return after;
+        uint64_t id = w->ids[w->at++];
+        if (id > w->seen && gr_info(id, &info) == 0 && matches(w, &info)) {
+            *item = api_goroutine_json(walk->api, &info, walk->as_text);
+            return walk->after = w->seen = id;
+        }
+        w->seen = id > w->seen ? id : w->seen;
+        if (i % LOOK_AT == 0 && api_slice_over(walk->call)) {
+            walk->paused = true;
+            return 0;
+        }
     }
 }
 
@@ -320,6 +328,8 @@ void api_handle_cancel(struct api_call *call)
 /* ---- Spawn
  * --------------------------------------------------------------------------------------- */
 
+#define SPAWN_LOOK 16 /* between two looks at the clock */
+
 /* key, value, …, NULL into list; a problem and false if one is wrong. */
 static bool read_labels(struct api_call *call, const char **list)
 {
@@ -378,42 +388,80 @@ static void spawn_problem(struct api_call *call, int err, json_t *ids)
                          "the runtime refused: %s", strerror(-err));
 }
 
-static void spawn(struct api_call *call, const char *args, const char *const *labels)
+/* What is to be started, and what was. */
+struct spawning {
+    const char *labels[2 * GR_LABELS_MAX + 1];
+    char *args;
+    json_t *ids;
+    uint64_t left;
+};
+
+static void spawning_free(struct api_call *call)
 {
-    uint64_t count = api_body_uint(call, "count", 1);
+    struct spawning *s = call->state;
+    json_decref(s->ids);
+    free(s->args);
+    free(s);
+}
+
+static bool read_args(struct api_call *call, struct spawning *s)
+{
+    json_t *value = json_object_get(call->body, "args");
+    s->args = call->args.size ? strdup(call->args.data)
+              : value         ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY)
+                              : strdup("null");
+    if (call->args.failed || !s->args)
+        api_problem_no_memory(call);
+    else if (strlen(s->args) > GR_ARGS_BYTES_MAX)
+        api_problem(call, 413, API_CODE_TOO_LARGE, "args is over %d bytes of JSON text",
+                    GR_ARGS_BYTES_MAX);
+    else
+        return true;
+    return false;
+}
+
+/* Pool. In slices, if they are many. */
+static void spawn(struct api_call *call)
+{
+    struct spawning *s = call->state;
     const char *module = api_body_string(call, "module"), *entry = api_body_string(call, "entry");
-    json_t *ids = json_array();
-    for (uint64_t i = 0; i < count; i++) {
-        int64_t id = gr_spawn(module, entry, args, labels);
-        if (id < 0) {
-            call->partly_done = i > 0;
-            spawn_problem(call, (int)id, ids);
+    int64_t id = 0;
+    while (s->left > 0) {
+        id = gr_spawn(module, entry, s->args, s->labels);
+        if (id < 0)
+            break;
+        json_array_append_new(s->ids, json_integer(id));
+        if (--s->left % SPAWN_LOOK == 0 && s->left > 0 && api_slice_over(call)) {
+            call->again = true;
             return;
         }
-        json_array_append_new(ids, json_integer(id));
-        if (count == 1)
-            api_buf_printf(&call->reply.headers, "Location: /v1/goroutines/%" PRId64 "\r\n", id);
     }
+    json_t *ids = s->ids;
+    s->ids = NULL;
+    if (id < 0) {
+        call->partly_done = json_array_size(ids) > 0;
+        spawn_problem(call, (int)id, ids);
+        return;
+    }
+    if (json_array_size(ids) == 1)
+        api_buf_printf(&call->reply.headers, "Location: /v1/goroutines/%" PRId64 "\r\n", id);
     api_reply_json(call, 201, json_pack("{s:o}", "ids", ids));
 }
 
 void api_handle_spawn(struct api_call *call)
 {
-    const char *labels[2 * GR_LABELS_MAX + 1];
-    json_t *value = json_object_get(call->body, "args");
-    if (!read_labels(call, labels))
-        return;
-    char *args = call->args.size ? strdup(call->args.data)
-                 : value         ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY)
-                                 : strdup("null");
-    if (call->args.failed || !args)
+    struct spawning *s = calloc(1, sizeof *s);
+    if (!s) {
         api_problem_no_memory(call);
-    else if (strlen(args) > GR_ARGS_BYTES_MAX)
-        api_problem(call, 413, API_CODE_TOO_LARGE, "args is over %d bytes of JSON text",
-                    GR_ARGS_BYTES_MAX);
-    else
-        spawn(call, args, labels);
-    free(args);
+        return;
+    }
+    s->ids = json_array();
+    s->left = api_body_uint(call, "count", 1);
+    call->state = s;
+    call->cleanup = spawning_free;
+    call->work = spawn; /* the next slices begin here */
+    if (read_labels(call, s->labels) && read_args(call, s))
+        spawn(call);
 }
 
 /* ---- Log

@@ -212,10 +212,13 @@ bool api_param_bool(const struct api_call *call, const char *name, bool otherwis
 
 /*
  * A walk over objects in ascending order of id. next: pool thread; the first one above `after` that
- * matches, which becomes `after`; its id, 0: there is none, and *item NULL: out of memory.
+ * matches, which becomes `after`; its id, 0: there is none, and *item NULL: out of memory. One that looks at many that
+ * don't match may say 0 with `paused` set when the call's slice is over: it goes on where it was.
  */
 struct api_walk {
     struct api *api;
+    const struct api_call *call;
+    bool paused;
     uint64_t after, seq;
     bool as_text;       /* items are written as they are: they may be api_json_raw */
     uint64_t peeked_id; /* list.c: the item that showed that there is a next page */

@@ -5,6 +5,8 @@
  * once, whatever comes and goes meanwhile; the cursor needs no state in the daemon: it is where the
  * walk is, and the sequence number from before its first page. Rejected: offsets, which skip and
  * repeat.
+ *
+ * A page is collected in slices, too (turns.h): a filter that nothing matches looks at everybody.
  */
 #include "internal.h"
 
@@ -14,6 +16,7 @@
 #include <string.h>
 
 #define PIECE_ITEMS 256 /* of a stream: some 200 KiB of goroutines */
+#define LOOK_ITEMS  16  /* between two looks at the clock */
 
 /* INSTANCE8-SEQ-AFTER: of another instance it means nothing, and says so. */
 static void cursor_write(const struct api_walk *walk, char *out, size_t out_bytes)
@@ -40,6 +43,7 @@ bool api_walk_begin(struct api_call *call, struct api_walk *walk)
 {
     const char *cursor = api_param(call, "cursor");
     walk->api = call->api;
+    walk->call = call;
     walk->as_text = call->format == API_FORMAT_JSON || call->format == API_FORMAT_NDJSON;
     walk->after = 0;
     walk->seq = api_event_seq(call->api);
@@ -81,71 +85,80 @@ static uint64_t take(struct api_walk *walk, json_t **item)
     return id;
 }
 
-/* Up to `limit` items; *more: another one exists, and `after` is what comes before it. NULL: out of
- * memory. */
-static json_t *collect(struct api_walk *walk, size_t limit, bool *more)
+/* What has been collected so far, and how that ended. */
+struct page {
+    struct api_walk *walk;
+    size_t limit;
+    json_t *items; /* NULL: out of memory */
+    bool more;     /* another one exists, and walk->after is what comes before it */
+};
+
+/* Up to `limit` items; true: that is all of them, false: the slice is over before. */
+static bool collect(struct page *page)
 {
-    json_t *items = json_array();
-    *more = false;
-    while (items) {
+    struct api_walk *walk = page->walk;
+    /* Ends: each turn goes up, to `limit` items at most. */
+    while (page->items) {
         json_t *item = NULL;
-        uint64_t before = walk->after;
-        uint64_t id = take(walk, &item);
+        uint64_t before = walk->after, id = take(walk, &item);
+        if (id == 0 && walk->paused)
+            return false;
         if (id == 0)
             break;
-        if (json_array_size(items) == limit) {
+        if (json_array_size(page->items) == page->limit) {
             walk->peeked = item;
             walk->peeked_id = id;
             walk->after = before;
-            *more = true;
+            page->more = true;
             break;
         }
-        if (!item || json_array_append_new(items, item)) {
-            json_decref(items);
-            items = NULL;
+        if (!item || json_array_append_new(page->items, item)) {
+            json_decref(page->items);
+            page->items = NULL;
+        } else {
+            size_t count = json_array_size(page->items);
+            if (count % LOOK_ITEMS == 0 && count < page->limit && api_slice_over(walk->call))
+                return false;
         }
     }
-    return items;
+    return true;
 }
 
-static void walk_end(struct api_walk *walk)
+static void page_free(struct api_call *call)
 {
-    json_decref(walk->peeked);
-    walk->destroy(walk);
+    struct page *page = call->state;
+    json_decref(page->items);
+    json_decref(page->walk->peeked);
+    page->walk->destroy(page->walk);
+    free(page);
 }
 
-static void reply_page(struct api_call *call, struct api_walk *walk, size_t limit)
+/* Pool. */
+static void reply_page(struct api_call *call)
 {
-    bool more;
+    struct page *page = call->state;
     char cursor[80];
-    json_t *items = collect(walk, limit, &more);
-    if (!items) {
+    if (!collect(page)) {
+        call->again = true;
+        return;
+    }
+    if (!page->items) {
         api_problem_no_memory(call);
         return;
     }
-    cursor_write(walk, cursor, sizeof cursor);
-    if (more)
+    cursor_write(page->walk, cursor, sizeof cursor);
+    if (page->more)
         add_link(call, cursor);
-    json_t *next = more ? json_string(cursor) : json_null();
-    api_reply_json(
-        call, 200,
-        json_pack("{s:o,s:o,s:o}", "items", items, "next", next, "seq", api_json_uint(walk->seq)));
+    json_t *next = page->more ? json_string(cursor) : json_null();
+    json_t *items = page->items;
+    page->items = NULL;
+    api_reply_json(call, 200,
+                   json_pack("{s:o,s:o,s:o}", "items", items, "next", next, "seq",
+                             api_json_uint(page->walk->seq)));
 }
 
 /* ---- NDJSON
  * -------------------------------------------------------------------------------------- */
-
-struct stream {
-    struct api_walk *walk;
-    size_t limit; /* lines that may still come; SIZE_MAX: all */
-};
-
-static void stream_free(struct api_call *call)
-{
-    struct stream *stream = call->state;
-    walk_end(stream->walk);
-    free(stream);
-}
 
 static void end_line(struct api_call *call, struct api_walk *walk, bool more)
 {
@@ -160,49 +173,54 @@ static void end_line(struct api_call *call, struct api_walk *walk, bool more)
     call->reply.more = false;
 }
 
-/* Pool. A piece that runs out of memory ends the stream without its last line: it was cut. */
+/*
+ * Pool. A piece has up to PIECE_ITEMS lines, or what a slice finds; but one without any would be the end, so that then the
+ * next slice looks on. One that runs out of memory ends the stream without its last line: it was cut.
+ */
 static void stream_piece(struct api_call *call)
 {
-    struct stream *stream = call->state;
-    size_t want = stream->limit < PIECE_ITEMS ? stream->limit : PIECE_ITEMS;
-    bool more;
-    json_t *items = collect(stream->walk, want, &more);
-    size_t i;
+    struct page *page = call->state;
+    size_t left = page->limit, i;
     json_t *item;
-    json_array_foreach(items, i, item) api_render(&call->reply.body, item, API_FORMAT_NDJSON, NULL);
-    if (stream->limit != SIZE_MAX)
-        stream->limit -= json_array_size(items);
-    call->reply.more = items && more && stream->limit > 0;
-    if (items && !call->reply.more)
-        end_line(call, stream->walk, more);
-    json_decref(items);
-}
-
-static void stream_start(struct api_call *call, struct api_walk *walk)
-{
-    struct stream *stream = calloc(1, sizeof *stream);
-    if (!stream) {
-        walk_end(walk);
-        api_problem_no_memory(call);
+    page->limit = left < PIECE_ITEMS ? left : PIECE_ITEMS;
+    page->more = false;
+    bool whole = collect(page);
+    size_t count = json_array_size(page->items);
+    page->limit = left;
+    if (!whole && count == 0) {
+        call->again = true;
         return;
     }
-    stream->walk = walk;
-    stream->limit = api_param(call, "limit") ? api_param_uint(call, "limit", 0) : SIZE_MAX;
-    call->state = stream;
-    call->cleanup = stream_free;
-    call->piece = stream_piece;
-    call->reply.status = 200;
-    call->reply.content_type = API_TYPE_NDJSON;
-    call->reply.streaming = true;
-    stream_piece(call);
+    json_array_foreach(page->items, i, item)
+        api_render(&call->reply.body, item, API_FORMAT_NDJSON, NULL);
+    if (left != SIZE_MAX)
+        page->limit -= count;
+    call->reply.more = page->items && (!whole || page->more) && page->limit > 0;
+    if (page->items && !call->reply.more)
+        end_line(call, page->walk, page->more || !whole);
+    json_array_clear(page->items);
 }
 
 void api_list_reply(struct api_call *call, struct api_walk *walk)
 {
-    if (call->format == API_FORMAT_NDJSON) {
-        stream_start(call, walk);
+    bool stream = call->format == API_FORMAT_NDJSON;
+    struct page *page = calloc(1, sizeof *page);
+    if (!page) {
+        walk->destroy(walk);
+        api_problem_no_memory(call);
         return;
     }
-    reply_page(call, walk, api_param_uint(call, "limit", API_LIMIT_DEFAULT));
-    walk_end(walk);
+    page->walk = walk;
+    page->items = json_array();
+    page->limit = api_param_uint(call, "limit", stream ? SIZE_MAX : API_LIMIT_DEFAULT);
+    call->state = page;
+    call->cleanup = page_free;
+    call->work = stream ? stream_piece : reply_page; /* if there is more than a slice of it */
+    if (stream) {
+        call->piece = stream_piece;
+        call->reply.status = 200;
+        call->reply.content_type = API_TYPE_NDJSON;
+        call->reply.streaming = true;
+    }
+    call->work(call);
 }

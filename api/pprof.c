@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pprof_sink.h"
@@ -44,8 +45,11 @@ static void traceback_piece(struct api_call *call)
 {
     struct api_buf *out = &call->reply.body;
     const struct api_stack *stack = NULL;
-    while (out->size < PIECE_BYTES && !out->failed && (stack = api_stacks_next(call->state)))
+    while (out->size < PIECE_BYTES && !out->failed && (stack = api_stacks_next(call->state))) {
         api_traceback_write(out, stack);
+        if (api_slice_over(call))
+            break;
+    }
     call->reply.more = stack && !out->failed;
 }
 
@@ -70,26 +74,56 @@ static void traceback_start(struct api_call *call)
 /* ---- The profile of goroutines
  * ------------------------------------------------------------------- */
 
+struct goroutines {
+    struct api_stacks *stacks;
+    struct api_sink sink;
+    size_t count;
+};
+
+static void goroutines_free(struct api_call *call)
+{
+    struct goroutines *g = call->state;
+    api_stacks_destroy(g->stacks);
+    api_sink_close(&g->sink);
+    free(g);
+}
+
+/* Pool. In slices. */
+static void count_goroutines(struct api_call *call)
+{
+    struct goroutines *g = call->state;
+    char title[80];
+    const struct api_stack *stack;
+    while ((stack = api_stacks_next(g->stacks))) {
+        api_sink_add(&g->sink, stack);
+        g->count++;
+        if (api_slice_over(call)) {
+            call->again = true;
+            return;
+        }
+    }
+    snprintf(title, sizeof title, "%zu goroutines by where they stand", g->count);
+    api_sink_reply(&g->sink, call, title);
+}
+
 static void reply_goroutines(struct api_call *call, enum api_sink_form form)
 {
     static const struct api_pprof_type type = {"goroutine", "count"};
-    struct api_sink sink;
-    char title[80];
-    size_t count = 0;
-    const struct api_stack *stack;
-    struct api_stacks *stacks = api_stacks_create(call);
-    if (!stacks)
-        return;
-    if (!api_sink_open(&sink, form, "goroutine", &type, 1, &type, 1)) {
+    struct goroutines *g = calloc(1, sizeof *g);
+    if (!g) {
         api_problem_no_memory(call);
-    } else {
-        for (; (stack = api_stacks_next(stacks)); count++)
-            api_sink_add(&sink, stack);
-        snprintf(title, sizeof title, "%zu goroutines by where they stand", count);
-        api_sink_reply(&sink, call, title);
-        api_sink_close(&sink);
+        return;
     }
-    api_stacks_destroy(stacks);
+    call->state = g;
+    call->cleanup = goroutines_free;
+    call->work = count_goroutines; /* the next slices begin here */
+    g->stacks = api_stacks_create(call);
+    if (!g->stacks)
+        return;
+    if (!api_sink_open(&g->sink, form, "goroutine", &type, 1, &type, 1))
+        api_problem_no_memory(call);
+    else
+        count_goroutines(call);
 }
 
 /* Pool. */

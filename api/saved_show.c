@@ -22,6 +22,8 @@ struct reading {
     uint64_t at, end; /* what is still to be read of the file */
     struct api_buf rest;
     size_t rest_at; /* of rest: where the next line begins */
+    struct api_tally tally; /* of folded stacks */
+    struct api_buf scratch;
 };
 
 static ssize_t read_some(struct api_call *call, struct reading *r, char *to, size_t bytes)
@@ -39,6 +41,8 @@ static void reading_free(struct api_call *call)
 {
     struct reading *r = call->state;
     api_buf_free(&r->rest);
+    api_tally_free(&r->tally);
+    api_buf_free(&r->scratch);
     free(r);
 }
 
@@ -146,24 +150,25 @@ static void fold(struct api_tally *tally, struct api_buf *scratch, const json_t 
         api_tally_add(tally, scratch->data, scratch->size, 1, 0);
 }
 
+/* Pool. In slices. */
 static void reply_folded(struct api_call *call)
 {
     struct reading *r = call->state;
-    struct api_tally tally = {0};
-    struct api_buf scratch = {0};
     json_t *member;
     int err;
     while ((member = next_member(call, r, &err))) {
-        fold(&tally, &scratch, member);
+        fold(&r->tally, &r->scratch, member);
         json_decref(member);
+        if (api_slice_over(call)) {
+            call->again = true;
+            return;
+        }
     }
     call->reply.status = 200;
     call->reply.content_type = API_TYPE_TEXT;
-    api_folded_write(&tally, &call->reply.body);
-    if (err || tally.failed || call->reply.body.failed)
+    api_folded_write(&r->tally, &call->reply.body);
+    if (err || r->tally.failed || call->reply.body.failed)
         api_saved_problem(call, err ? err : -ENOMEM);
-    api_tally_free(&tally);
-    api_buf_free(&scratch);
 }
 
 /* ---- As one value
@@ -220,6 +225,7 @@ void api_handle_saved_show(struct api_call *call)
         start(call, API_TYPE_TEXT, text_piece);
         break;
     case API_FORMAT_FOLDED:
+        call->work = reply_folded; /* the next slices begin here */
         reply_folded(call);
         break;
     default:

@@ -1,5 +1,5 @@
 /*
- * saved_take.c: POST /v1/snapshots: hold a set, copy it, let it go, then unwind and write. See saved.h.
+ * saved_take.c: POST /v1/snapshots: hold a set, copy it, let it go, then unwind and write, in slices. See saved.h.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,14 +19,23 @@ struct taking {
     struct api_cutting cutting;
     json_t *failed;
     struct api_saved saved;
+    /* The file, as far as it is written. */
+    struct api_store_file *file;
+    bool file_open;
+    size_t next; /* member of the cut */
+    struct api_buf buf;
+    struct gr_core *core;
 };
 
 /* ---- Writing (pool, everybody was let go)
  * --------------------------------------------------------- */
 
-static int flush(struct api_call *call, struct api_store_file *file, struct api_buf *buf)
+static int flush(struct taking *taking)
 {
-    int err = buf->failed ? -ENOMEM : call->api->host.store_write(file, buf->data, buf->size);
+    struct api_buf *buf = &taking->buf;
+    const struct api_host *host = &taking->cutting.call->api->host;
+    int err = buf->failed ? -ENOMEM : host->store_write(taking->file, buf->data, buf->size);
+    taking->saved.json_bytes += buf->size;
     api_buf_clear(buf);
     return err;
 }
@@ -46,103 +55,136 @@ static json_t *member_json(const struct gr_copy *copy)
     return value;
 }
 
-/* The JSON part: first what describes the whole, then a goroutine a line. */
-static int write_json(struct taking *taking, struct api_store_file *file)
+/* The JSON part begins with what describes the whole; then comes a goroutine a line. */
+static int write_head(struct taking *taking)
 {
-    struct api_call *call = taking->cutting.call;
-    struct api_buf buf = {0};
     json_t *head = api_saved_json(&taking->saved);
-    int err = head ? 0 : -ENOMEM;
     json_object_del(head, "bytes"); /* not known yet */
     json_object_set(head, "failed", taking->failed);
-    char *text = err ? NULL : json_dumps(head, JSON_COMPACT);
+    char *text = head ? json_dumps(head, JSON_COMPACT) : NULL;
     json_decref(head);
     /* The object goes on: its closing brace comes last. */
     if (text)
-        api_buf_add(&buf, text, strlen(text) - 1);
+        api_buf_add(&taking->buf, text, strlen(text) - 1);
+    api_buf_str(&taking->buf, ",\"goroutines\":[\n");
     free(text);
-    api_buf_str(&buf, ",\"goroutines\":[\n");
-    for (size_t i = 0; i < taking->cutting.cut.count && !err; i++) {
-        json_t *value = member_json(taking->cutting.cut.copy[i]);
-        char *line = value ? json_dumps(value, JSON_COMPACT) : NULL;
-        json_decref(value);
-        if (!line)
-            err = -ENOMEM;
-        else
-            api_buf_printf(&buf, "%s%s\n", line, i + 1 < taking->cutting.cut.count ? "," : "");
-        free(line);
-        if (!err && buf.size >= BLOCK_BYTES) {
-            taking->saved.json_bytes += buf.size;
-            err = flush(call, file, &buf);
-        }
-    }
-    api_buf_str(&buf, "]}\n");
-    taking->saved.json_bytes += buf.size;
-    if (!err)
-        err = flush(call, file, &buf);
-    api_buf_free(&buf);
-    return err;
+    return text ? 0 : -ENOMEM;
 }
 
-static int write_core(struct taking *taking, struct api_store_file *file)
+static int write_member(struct taking *taking)
 {
-    struct gr_core *core = gr_core_open((const struct gr_copy *const *)taking->cutting.cut.copy,
-                                        taking->cutting.cut.count, 0);
-    char *block = malloc(BLOCK_BYTES);
-    int err = core && block ? 0 : -ENOMEM;
-    /* Ends: a core has a size. */
-    for (size_t size = BLOCK_BYTES; !err && size == BLOCK_BYTES;) {
-        size = gr_core_read(core, block, BLOCK_BYTES);
-        taking->saved.core_bytes += size;
-        err = taking->cutting.call->api->host.store_write(file, block, size);
+    const struct api_cut *cut = &taking->cutting.cut;
+    json_t *value = member_json(cut->copy[taking->next++]);
+    char *line = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    json_decref(value);
+    if (!line)
+        return -ENOMEM;
+    api_buf_printf(&taking->buf, "%s%s\n", line, taking->next < cut->count ? "," : "");
+    free(line);
+    return taking->buf.size < BLOCK_BYTES ? 0 : flush(taking);
+}
+
+/* Members, as long as the slice lasts. */
+static int write_members(struct taking *taking)
+{
+    int err = 0;
+    while (!err && taking->next < taking->cutting.cut.count) {
+        err = write_member(taking);
+        if (api_slice_over(taking->cutting.call))
+            return err;
     }
-    free(block);
-    gr_core_close(core);
     return err;
 }
 
-static int save(struct taking *taking)
+/* The end of the JSON, and the beginning of the core. */
+static int write_tail(struct taking *taking)
+{
+    api_buf_str(&taking->buf, "]}\n");
+    int err = flush(taking);
+    taking->core = gr_core_open((const struct gr_copy *const *)taking->cutting.cut.copy,
+                                taking->cutting.cut.count, 0);
+    return err ? err : taking->core ? 0 : -ENOMEM;
+}
+
+/* One block; *last: there is none after it. A core has a size. */
+static int write_core(struct taking *taking, bool *last)
+{
+    char *block = malloc(BLOCK_BYTES);
+    size_t size = block ? gr_core_read(taking->core, block, BLOCK_BYTES) : 0;
+    int err =
+        block ? taking->cutting.call->api->host.store_write(taking->file, block, size) : -ENOMEM;
+    taking->saved.core_bytes += size;
+    *last = size < BLOCK_BYTES;
+    free(block);
+    return err;
+}
+
+/* The next part of the file; *last: it was the last. */
+static int save_some(struct taking *taking, bool *last)
+{
+    struct api *api = taking->cutting.call->api;
+    *last = false;
+    if (!taking->file_open) {
+        int err = api->host.store_create(api->host.ctx, &taking->file);
+        taking->file_open = err == 0;
+        return err ? err : write_head(taking);
+    }
+    if (taking->next < taking->cutting.cut.count)
+        return write_members(taking);
+    return taking->core ? write_core(taking, last) : write_tail(taking);
+}
+
+/* Puts the file into its place, or drops it. */
+static int end_file(struct taking *taking, int err)
 {
     struct api *api = taking->cutting.call->api;
     char name[API_SAVED_NAME_BYTES];
-    struct api_store_file *file = NULL;
-    int err = api->host.store_create(api->host.ctx, &file);
-    if (err)
+    if (!taking->file_open)
         return err;
-    err = write_json(taking, file);
-    if (!err)
-        err = write_core(taking, file);
+    taking->file_open = false;
     api_saved_name(api, taking->saved.id, name);
-    int close_err = api->host.store_close(file, err ? NULL : name);
+    int close_err = api->host.store_close(taking->file, err ? NULL : name);
     return err ? err : close_err;
+}
+
+/* Pool. */
+static void save(struct api_call *call)
+{
+    struct taking *taking = call->state;
+    bool last;
+    int err = save_some(taking, &last);
+    if (!err && !last) {
+        call->again = true;
+        return;
+    }
+    err = end_file(taking, err);
+    if (err) {
+        api_saved_give_up(&call->api->saved);
+        api_saved_problem(call, err);
+        return;
+    }
+    api_saved_add(&call->api->saved, &taking->saved);
+    api_buf_printf(&call->reply.headers, "Location: /v1/snapshots/%llu\r\n",
+                   (unsigned long long)taking->saved.id);
+    json_t *value = api_saved_json(&taking->saved);
+    json_object_set(value, "failed", taking->failed);
+    api_reply_json(call, 201, value);
 }
 
 /* Pool. */
 static void reply(struct api_call *call)
 {
     struct taking *taking = call->state;
-    struct api_saved_table *table = &call->api->saved;
-    int err;
     if (api_cut_problem(call, taking->cutting.err))
         return;
-    taking->saved.id = api_saved_reserve(table);
+    taking->saved.id = api_saved_reserve(&call->api->saved);
     if (!taking->saved.id) {
         api_problem(call, 429, API_CODE_LIMIT_REACHED,
                     "%d snapshots are kept already; delete some first", API_SNAPSHOTS_MAX);
         return;
     }
-    err = save(taking);
-    if (err) {
-        api_saved_give_up(table);
-        api_saved_problem(call, err);
-        return;
-    }
-    api_saved_add(table, &taking->saved);
-    api_buf_printf(&call->reply.headers, "Location: /v1/snapshots/%llu\r\n",
-                   (unsigned long long)taking->saved.id);
-    json_t *value = api_saved_json(&taking->saved);
-    json_object_set(value, "failed", taking->failed);
-    api_reply_json(call, 201, value);
+    call->work = save; /* the next slices begin here */
+    save(call);
 }
 
 /* ---- The cut
@@ -170,6 +212,8 @@ static void clean_up(struct api_call *call)
     if (!taking)
         return;
     json_decref(taking->failed);
+    api_buf_free(&taking->buf);
+    gr_core_close(taking->core);
     api_cut_free(&taking->cutting.cut);
     free(taking);
 }

@@ -15,7 +15,8 @@ struct api_stacks {
     struct api_selector selector;
     const char *module, *entry; /* the call's; NULL: any */
     uint64_t root;
-    struct gr_copy *copy;
+    struct gr_copy *
+        copy; /* while one is looked at: many dumps wait for each other, and there are not that many copies */
     struct gr_info info;
     struct gr_hold hold;
     struct api_stack stack;
@@ -33,6 +34,12 @@ static bool list(struct api_stacks *stacks)
     return stacks->ids || gr_list(GR_LIST_LIVE, 0, &one, 1) == 0;
 }
 
+static void give_copy(struct api_stacks *stacks)
+{
+    api_copy_give(stacks->api->copies, stacks->copy);
+    stacks->copy = NULL;
+}
+
 struct api_stacks *api_stacks_create(struct api_call *call)
 {
     const char *selector = api_param(call, "selector");
@@ -41,10 +48,12 @@ struct api_stacks *api_stacks_create(struct api_call *call)
     struct api_stacks *stacks = calloc(1, sizeof *stacks);
     if (stacks) {
         stacks->api = call->api;
-        stacks->copy = api_copy_take(call->api->copies);
-        listed = list(stacks);
+        stacks->copy = api_copy_take(call->api->copies); /* is there one? */
+        listed = stacks->copy && list(stacks);
     }
-    if (!stacks || !stacks->copy || !listed) {
+    if (stacks)
+        give_copy(stacks);
+    if (!listed) {
         api_stacks_destroy(stacks);
         api_problem_no_memory(call);
         return NULL;
@@ -69,9 +78,12 @@ static bool matches(const struct api_stacks *stacks)
            api_selector_match(&stacks->selector, info);
 }
 
-/* Copies it while it is held. Unwinding comes after it was let go. False: it did not stop. */
+/* Copies it while it is held. Unwinding comes after it was let go. False: it did not stop, or there is no memory. */
 static bool copy_one(struct api_stacks *stacks, uint64_t id)
 {
+    stacks->copy = api_copy_take(stacks->api->copies);
+    if (!stacks->copy)
+        return false;
     memset(&stacks->hold, 0, sizeof stacks->hold);
     if (gr_hold_wait(&stacks->hold, id, API_STACK_STOP_NS) != 0)
         return false;
@@ -93,6 +105,7 @@ static void unwind_one(struct api_stacks *stacks, uint64_t id)
         stack->count = 1;
         stack->truncated = true;
     }
+    give_copy(stacks);
 }
 
 const struct api_stack *api_stacks_next(struct api_stacks *stacks)
@@ -111,7 +124,6 @@ void api_stacks_destroy(struct api_stacks *stacks)
 {
     if (!stacks)
         return;
-    api_copy_give(stacks->api->copies, stacks->copy);
     free(stacks->ids);
     free(stacks);
 }

@@ -345,14 +345,29 @@ def saved_as(form):
 
 
 CROWDS = {
-    "quiet": None, "core": getting("/debug/core?all=1&timeout_ms=60000"), "core_data": getting("/debug/core?all=1&data=1&timeout_ms=60000"),
-    "debug2": getting("/debug/pprof/goroutine?debug=2"), "debug1": getting("/debug/pprof/goroutine?debug=1"),
-    "pprof": getting("/debug/pprof/goroutine"), "flame": getting("/debug/pprof/goroutine?format=svg"),
-    "save": save_all, "saved_json": saved_as("json"), "saved_text": saved_as("text"), "saved_folded": saved_as("folded"), "saved_core": saved_as("core"),
-    "list": getting("/v1/goroutines?format=ndjson"), "page": getting("/v1/goroutines?limit=1000&format=text"),
-    "none": getting("/v1/goroutines?selector=no=one"), "roots": getting("/v1/goroutines/1/roots"), "deadlocks": getting("/v1/deadlocks"),
-    "hold": hold_all, "spawn": spawn_many, "cancel": cancel_many, "profile": getting("/debug/pprof/profile?seconds=1"),
-    "trace": getting("/debug/trace?seconds=1"), "metrics": getting("/metrics"),
+    "quiet": None,
+    "core": getting("/debug/core?all=1&timeout_ms=60000"),
+    "core_data": getting("/debug/core?all=1&data=1&timeout_ms=60000"),
+    "save": save_all,
+    "hold": hold_all,
+    "debug2": getting("/debug/pprof/goroutine?debug=2"),
+    "debug1": getting("/debug/pprof/goroutine?debug=1"),
+    "pprof": getting("/debug/pprof/goroutine"),
+    "flame": getting("/debug/pprof/goroutine?format=svg"),
+    "saved_json": saved_as("json"),
+    "saved_text": saved_as("text"),
+    "saved_folded": saved_as("folded"),
+    "saved_core": saved_as("core"),
+    "list": getting("/v1/goroutines?format=ndjson"),
+    "page": getting("/v1/goroutines?limit=1000&format=text"),
+    "none": getting("/v1/goroutines?selector=no=one"),
+    "roots": getting("/v1/goroutines/1/roots"),
+    "deadlocks": getting("/v1/deadlocks"),
+    "spawn": spawn_many,
+    "cancel": cancel_many,
+    "profile": getting("/debug/pprof/profile?seconds=1"),
+    "trace": getting("/debug/trace?seconds=1"),
+    "metrics": getting("/metrics"),
 }
 
 
@@ -380,6 +395,7 @@ def crowd(build, daemon, name, act, alone, everybody):
     if failures or other.returncode:
         raise failures[0] if failures else RuntimeError(f"{name}: the other client failed")
     print(out, end="", flush=True)
+    emit("grasp", f"http_crowd_{name}_longest", "ns", [max(json.loads(line)["max"] for line in out.splitlines())])
 
 
 def crowds(build, only=()):

@@ -144,7 +144,7 @@ for ((round = 1; round <= rounds; round++)); do
             continue
         fi
         if [ "$part" = control ]; then
-            for measure in rates pairs list neighbours; do
+            for measure in rates pairs list neighbours crowds; do
                 run timeout 600 "$here/control.py" "$build" "$measure"
             done
             continue

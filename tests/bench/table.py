@@ -15,6 +15,13 @@ BESIDE = [
     ("slow_readers", "beside 16 slow readers of 100,000 lines"), ("list_100k", "beside one list of 100,000 after another"),
     ("snapshot_10k", "beside one group snapshot of 10,000 after another"),
 ]
+CROWDS = [
+    ("quiet", "nobody else"), ("core", "cores"), ("core_data", "cores with data"), ("save", "saved snapshots"), ("hold", "suspensions"),
+    ("debug2", "tracebacks"), ("debug1", "counts by stack"), ("pprof", "profiles of goroutines"), ("flame", "flame graphs"),
+    ("saved_json", "one saved, as JSON"), ("saved_text", "as text"), ("saved_folded", "as folded stacks"), ("saved_core", "as a core"),
+    ("list", "NDJSON lists"), ("page", "pages of 1,000 as text"), ("none", "lists that nobody matches"), ("roots", "roots"), ("deadlocks", "deadlocks"),
+    ("spawn", "spawns of 30,000"), ("cancel", "deletes, one by one, of 30,000"), ("profile", "CPU profiles"), ("trace", "traces"), ("metrics", "metrics"),
+]
 # Parts that are not everywhere: there is no daemon in some builds, and no wrk on some machines.
 THROUGHPUT = "HTTP throughput: wrk, 64 connections, server on one core"
 OPTIONAL = {"HTTP": "http_healthz_idle", THROUGHPUT: "http_healthz_rate", "Control plane": "http_pairs_rate"}
@@ -104,6 +111,8 @@ ROWS = [
         ("http_list_100k_peak_growth", "what the daemon's peak of memory grew by", None, {}),
         *((f"http_beside_{case}{longest}", f"GET /healthz of another client, {words}{', the longest' if longest else ''}", None, {})
           for case, words in BESIDE for longest in ("", "_longest")),
+        *((f"http_crowd_{case}_longest", f"any short call of another client, beside 16 clients and 30,000 goroutines, the longest: {words}", None, {})
+          for case, words in CROWDS),
     ]),
 ]
 

@@ -137,10 +137,135 @@ def a_cut_of_ten_thousand_delays_nobody():
         print(f"      {meanwhile} rounds of calls by another client while the cut was taken")
 
 
+SET = 5000
+
+
+def post(target, body):
+    text = json.dumps(body).encode()
+    return (f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n").encode() + text
+
+
+def in_the_crowd(daemon, ids, act, rounds, stop, failures):
+    """One of those who ask for something that concerns all, again and again."""
+    client = daemon.client()
+    try:
+        while not stop.is_set():
+            act(client, ids)
+            rounds.append(1)
+    except Exception as error:  # told by the thread that runs the case
+        failures.append(error)
+
+
+def take_a_core(client, ids):
+    answer = client.want(200, "GET", f"/debug/core?all=1&timeout_ms={500 * HANG_SECONDS}")
+    assert int(answer.headers["Grasp-Goroutines"]) > SET and answer.headers["Grasp-Missing"] == "0" and answer.body.startswith(b"\x7fELF")
+
+
+def save_a_cut(client, ids):
+    saved = client.want(201, "POST", "/v1/snapshots", {"ids": ids, "timeout_ms": 500 * HANG_SECONDS}).json
+    assert saved["count"] == SET, saved
+    client.want(204, "DELETE", f"/v1/snapshots/{saved['id']}")
+
+
+def hold_all(client, ids):
+    held = client.want(201, "POST", "/v1/suspensions", {"ids": ids, "timeout_ms": 500 * HANG_SECONDS}).json
+    assert held["count"] == SET, held
+    client.want(204, "DELETE", f"/v1/suspensions/{held['id']}")
+
+
+def dump_all(client, ids):
+    assert client.want(200, "GET", "/debug/pprof/goroutine?debug=2").body.count(b"\ngoroutine ") >= SET
+
+
+def count_all(client, ids):
+    client.want(200, "GET", "/debug/pprof/goroutine")
+
+
+def look_for_nobody(client, ids):
+    assert client.want(200, "GET", "/v1/goroutines?selector=no=one").json["items"] == []
+
+
+def spawn_many(client, ids):
+    """More than a slice of them."""
+    some = client.want(201, "POST", "/v1/goroutines", {"module": "pipeline", "entry": "sieve", "args": {"primes": 1}, "count": 500}).json["ids"]
+    assert len(set(some)) == 500
+
+
+def a_crowd_that_asks_for_all_delays_nobody():
+    acts = [take_a_core, save_a_cut, hold_all, dump_all, count_all, look_for_nobody, spawn_many, take_a_core]
+    with Daemon("--state", "state") as daemon:
+        client, stop, failures = daemon.client(), threading.Event(), []
+        ids = client.spawn("deadlock", "channel", count=SET)
+        alone = client.spawn("deadlock", "channel")
+        rounds = [[] for _ in range(2 * len(acts))]
+        crowd = [threading.Thread(target=in_the_crowd, args=(daemon, ids, acts[i % len(acts)], rounds[i], stop, failures))
+                 for i in range(len(rounds))]
+        for one in crowd:
+            one.start()
+        served = 0
+        # Until each of the crowd has got what it asked for, and so is at it again: nobody of them starves, either.
+        while not failures and not all(rounds) or served < 20:
+            serve(client, alone)
+            served += 1
+        stop.set()
+        for one in crowd:
+            one.join()
+        assert not failures, failures
+        runtime = client.get("/v1/runtime")
+        assert runtime["held"] == 0, runtime
+        print(f"      {served} rounds of calls by another client, {[len(r) for r in rounds]} by the crowd")
+
+
+def many_cuts_of_one_client_delay_anothers_by_one():
+    with Daemon("--state", "state") as daemon:
+        client = daemon.client()
+        ids = client.spawn("deadlock", "channel", count=SET)
+        greedy = connect(daemon)
+        greedy.sendall(post("/v1/snapshots", {"ids": ids, "timeout_ms": 500 * HANG_SECONDS}) * 16)
+        saved = client.want(201, "POST", "/v1/snapshots", {"ids": ids[:1], "timeout_ms": 500 * HANG_SECONDS}).json
+        # Numbers are given in the order of the cuts. One was being made, and one more may have been before this was heard of.
+        assert saved["id"] <= 8, saved
+        while client.get("/v1/snapshots")["items"][-1]["id"] < 17:  # and the greedy one gets all of its own
+            pass
+        greedy.close()
+
+
+ALL = post("/v1/snapshots", {"all": True, "timeout_ms": 500 * HANG_SECONDS})
+
+
+def who_goes_while_it_waits_gives_its_place_to_others():
+    with Daemon("--state", "state") as daemon:
+        client = daemon.client()
+        client.spawn("deadlock", "channel", count=2 * SET)
+        greedy = connect(daemon)
+        greedy.sendall(ALL * 16)  # read in one go; cuts of so many are not
+        greedy.close()
+        for _ in range(16):  # turn for turn with what the other one had waiting, if it were done
+            saved = client.want(201, "POST", "/v1/snapshots", {"ids": [1], "timeout_ms": 500 * HANG_SECONDS}).json
+        assert saved["id"] < 16 + 12, saved  # what is not done has no number
+        assert client.get("/v1/runtime")["held"] == 0
+
+
+def sigterm_ends_what_waits():
+    with Daemon("--state", "state") as daemon:
+        client = daemon.client()
+        client.spawn("deadlock", "channel", count=2 * SET)
+        greedy = connect(daemon)
+        greedy.sendall(ALL * 16)
+        client.want(200, "GET", "/healthz")  # so that they were read
+        assert daemon.stop() == 0
+        answers = b"".join(iter(lambda: greedy.recv(1 << 16), b""))
+        assert answers.count(b"HTTP/1.1 ") == 16 and answers.rindex(b"HTTP/1.1 ") == answers.rindex(b"HTTP/1.1 503 "), answers[-1000:]
+
+
 main([
     slow_headers_and_bodies_delay_nobody,
     idle_connections_delay_nobody,
     who_reads_a_long_list_slowly_delays_nobody_and_gets_it_whole,
     who_reads_nothing_at_all_delays_nobody,
     a_cut_of_ten_thousand_delays_nobody,
+    a_crowd_that_asks_for_all_delays_nobody,
+    many_cuts_of_one_client_delay_anothers_by_one,
+    who_goes_while_it_waits_gives_its_place_to_others,
+    sigterm_ends_what_waits,
 ])
