@@ -4,6 +4,9 @@
  * When all places are taken the connection that has been idle for longest makes room; if none is idle, the one whose request
  * has been on its way for longest: else a few hundred clients that begin a request and never end it would keep everybody
  * out until their time is over. Whoever is waiting for an answer stays. See connection.h.
+ *
+ * libuv tells of one newcomer and listens no more until that one is accepted. If there is no memory for its record the listener is
+ * deaf, and tries again when a connection has been freed, and once a second.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -109,14 +112,22 @@ static struct srv_conn *create(struct srv_listener *listener)
     return conn;
 }
 
+void srv_accept_again(struct srv_server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->listener[i].deaf && !uv_is_closing(&server->listener[i].uv.handle))
+            srv_conn_accept(&server->listener[i]);
+}
+
 void srv_conn_accept(struct srv_listener *listener)
 {
     bool room = make_room(listener->server, listener->is_tcp);
     struct srv_conn *conn = create(listener);
-    if (!conn) {
-        srv_log(SRV_ERROR, "accept-failed", "reason=\"out of memory\"");
+    if (!conn && !listener->deaf)
+        srv_log(SRV_ERROR, "accept-failed", "listener=%s reason=\"out of memory\"", listener->name);
+    listener->deaf = !conn;
+    if (!conn)
         return;
-    }
     if (uv_accept(&listener->uv.stream, &conn->uv.stream) || !room) {
         srv_conn_close(conn);
         return;

@@ -15,10 +15,12 @@
 static void on_closed(uv_handle_t *handle)
 {
     struct srv_conn *conn = handle->data;
+    struct srv_server *server = conn->server;
     srv_parser_fini(&conn->parser);
     api_buf_free(&conn->backlog);
     srv_exchange_free(conn->spare);
     free(conn);
+    srv_accept_again(server);
 }
 
 /* The queue's exchanges are left to whoever still has them; the rest ends here (I2). */

@@ -81,6 +81,8 @@ struct srv_conn {
 
 /* accept.c: from a listener with a pending connection. */
 void srv_conn_accept(struct srv_listener *listener);
+/* Where a newcomer waits for memory: perhaps there is some now. */
+void srv_accept_again(struct srv_server *server);
 /* Reads it from now on; one of gdb's own socket asks for its session. */
 void srv_conn_begin(struct srv_conn *conn, bool gdb_only);
 /* Whether nothing is received, answered or sent. */

@@ -172,6 +172,7 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct srv_server *server = timer->data;
     srv_conn_sweep(server);
+    srv_accept_again(server);
     watch_descriptors(server);
 }
 

@@ -42,6 +42,7 @@ struct srv_listener {
     struct srv_server *server;
     bool is_tcp;
     bool is_gdb;
+    bool deaf; /* its newcomer found no memory (accept.c) */
     char name[128]; /* the path, or HOST:PORT as bound */
 };
 

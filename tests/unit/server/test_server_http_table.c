@@ -22,6 +22,7 @@
 
 #include <grasp/runtime.h>
 
+#include "connection.h"
 #include "hostile.h"
 #include "internal.h"
 #include "server.h"
@@ -258,6 +259,52 @@ static void a_half_closed_client_gets_its_answers(void **state)
     close(fd);
 }
 
+/* While there is no memory for connections; how often one was refused it. */
+static _Atomic(bool) no_memory;
+static _Atomic(unsigned) refused;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    if (!atomic_load(&no_memory) || count * size != sizeof(struct srv_conn))
+        return __real_calloc(count, size);
+    atomic_fetch_add(&refused, 1);
+    return NULL;
+}
+
+/* The server has tried to take somebody, since it was so often. */
+static void until_refused_more_than(unsigned before)
+{
+    for (unsigned i = 0; i < HANG_MS && atomic_load(&refused) == before; i++)
+        poll(NULL, 0, 1);
+    assert_true(atomic_load(&refused) > before);
+}
+
+static void newcomers_without_memory_are_served_when_there_is_some_again(void **state)
+{
+    int fds[3], there = connect_to_server(), other = connect_to_server();
+    unsigned before = atomic_load(&refused);
+    assert_kept(there, "one that is there before");
+    assert_kept(other, "another one");
+    atomic_store(&no_memory, true);
+    for (size_t i = 0; i < 3; i++) {
+        fds[i] = connect_to_server();
+        send_text(fds[i], "GET /healthz HTTP/1.1\r\n" H "\r\n");
+    }
+    until_refused_more_than(before);
+    before = atomic_load(&refused);
+    close(other); /* it tries again then, or at the end of the second: in vain */
+    until_refused_more_than(before);
+    assert_kept(there, "one that is there still");
+    atomic_store(&no_memory, false);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(read_answer(fds[i], false).status, 200);
+        close(fds[i]);
+    }
+    close(there);
+}
+
 static void the_longest_idle_connection_makes_room(void **state)
 {
     int fds[SRV_CONNECTIONS_MAX + 1];
@@ -339,6 +386,7 @@ int main(void)
         cmocka_unit_test(continue_is_sent_before_the_body),
         cmocka_unit_test(a_continue_is_sent_whole_through_a_narrow_socket),
         cmocka_unit_test(a_half_closed_client_gets_its_answers),
+        cmocka_unit_test(newcomers_without_memory_are_served_when_there_is_some_again),
         cmocka_unit_test(the_longest_idle_connection_makes_room),
         cmocka_unit_test(a_client_that_reads_nothing_does_not_grow_the_server),
         cmocka_unit_test(a_request_that_never_ends_is_answered_and_closed),
