@@ -172,6 +172,7 @@ static bool prepare(struct api_call *call, struct cpu_profile *p)
     return true;
 }
 
+/* False: it is answered. */
 static bool start(struct api_call *call, struct cpu_profile *p)
 {
     uint64_t hz = api_param_uint(call, "hz", GR_PROFILE_HZ);
@@ -182,6 +183,10 @@ static bool start(struct api_call *call, struct cpu_profile *p)
     p->end_ns = gr_now_ns() + (seconds ? seconds : SECONDS_DEFAULT) * UINT64_C(1000000000);
     if (!prepare(call, p))
         return false;
+    if (api_is_head(call)) {
+        api_sink_reply_head(&p->sink, call);
+        return false;
+    }
     int err = gr_profile_start((unsigned)hz);
     p->started = err == 0;
     if (err == -EBUSY)

@@ -48,18 +48,30 @@ void api_sink_add(struct api_sink *sink, const struct api_stack *stack)
         api_folded_add(&sink->tally, &sink->scratch, stack);
 }
 
-void api_sink_reply(struct api_sink *sink, struct api_call *call, const char *title)
+static void put_head(const struct api_sink *sink, struct api_call *call)
 {
     static const char *const types[] = {"application/octet-stream", API_TYPE_TEXT, API_TYPE_TEXT,
                                         "image/svg+xml"};
-    struct api_buf *out = &call->reply.body;
     call->reply.status = 200;
     call->reply.content_type = types[sink->form];
+    if (sink->form == API_SINK_PROTO)
+        api_buf_printf(&call->reply.headers,
+                       "Content-Disposition: attachment; filename=\"%s.pb.gz\"\r\n", sink->name);
+}
+
+void api_sink_reply_head(const struct api_sink *sink, struct api_call *call)
+{
+    put_head(sink, call);
+    call->reply.streaming = true; /* of a length that nobody knows */
+}
+
+void api_sink_reply(struct api_sink *sink, struct api_call *call, const char *title)
+{
+    struct api_buf *out = &call->reply.body;
+    put_head(sink, call);
     if (sink->form == API_SINK_PROTO) {
         api_pprof_end(sink->pprof, sink->began_realtime_ns, gr_now_ns() - sink->began_ns, out);
         sink->pprof = NULL;
-        api_buf_printf(&call->reply.headers,
-                       "Content-Disposition: attachment; filename=\"%s.pb.gz\"\r\n", sink->name);
     } else if (sink->form == API_SINK_TEXT) {
         char heading[64];
         snprintf(heading, sizeof heading, "%s profile", sink->name);

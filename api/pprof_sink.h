@@ -35,6 +35,8 @@ bool api_sink_open(struct api_sink *sink, enum api_sink_form form, const char *n
 void api_sink_add(struct api_sink *sink, const struct api_stack *stack);
 /* The whole answer: status, type and body, or that memory ran out. `title` is for people. */
 void api_sink_reply(struct api_sink *sink, struct api_call *call, const char *title);
+/* The answer to HEAD, for which nothing need be measured. */
+void api_sink_reply_head(const struct api_sink *sink, struct api_call *call);
 void api_sink_close(struct api_sink *sink);
 
 #endif

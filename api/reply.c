@@ -152,6 +152,11 @@ static const char no_memory_problem[] =
     "\"}\n";
 _Static_assert(sizeof no_memory_problem <= API_RESERVED_BODY_BYTES, "the last answer has room");
 
+bool api_is_head(const struct api_call *call)
+{
+    return strcmp(call->request.method, "HEAD") == 0;
+}
+
 static void reply_problem(struct api_call *call, int status, const char *code, json_t *members,
                           const char *detail)
 {

@@ -123,6 +123,15 @@ static void piece(struct api_call *call)
         api_trace_json_end(&t->json, t->last_ns, out);
 }
 
+static void reply_head(struct api_call *call)
+{
+    call->reply.status = 200;
+    call->reply.content_type = API_TYPE_JSON;
+    call->reply.streaming = true;
+    api_buf_str(&call->reply.headers,
+                "Content-Disposition: attachment; filename=\"trace.json\"\r\n");
+}
+
 /* Pool. */
 static void collect(struct api_call *call)
 {
@@ -142,12 +151,8 @@ static void collect(struct api_call *call)
         api_problem_no_memory(call);
         return;
     }
-    call->reply.status = 200;
-    call->reply.content_type = API_TYPE_JSON;
-    call->reply.streaming = true;
+    reply_head(call);
     call->piece = piece;
-    api_buf_str(&call->reply.headers,
-                "Content-Disposition: attachment; filename=\"trace.json\"\r\n");
     api_trace_json_begin(&t->json, t->began_ns, lost, &call->reply.body);
     piece(call);
 }
@@ -194,6 +199,11 @@ static void clean_up(struct api_call *call)
 void api_handle_debug_trace(struct api_call *call)
 {
     uint64_t seconds = api_param_uint(call, "seconds", 0);
+    if (api_is_head(call)) {
+        reply_head(call);
+        api_call_done(call);
+        return;
+    }
     struct trace *t = calloc(1, sizeof *t);
     int err = t ? gr_trace_start(api_param_uint(call, "records", GR_TRACE_RECORDS)) : -ENOMEM;
     if (err) {

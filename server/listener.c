@@ -306,7 +306,10 @@ static int open_unix(struct srv_server *server, int fd)
     uv_pipe_init(&server->loop, &listener->uv.pipe, 0);
     listener->uv.handle.data = listener;
     getsockname(fd, (struct sockaddr *)&address, &size);
-    snprintf(listener->name, sizeof listener->name, "%.107s", address.sun_path);
+    /* One of the abstract name space begins with a 0, which is written as an @ everywhere. */
+    bool is_abstract = size > offsetof(struct sockaddr_un, sun_path) && !address.sun_path[0];
+    snprintf(listener->name, sizeof listener->name, "%s%.107s", is_abstract ? "@" : "",
+             address.sun_path + is_abstract);
     int err = uv_pipe_open(&listener->uv.pipe, fd);
     return err ? failed(server, err, "the socket handed over", listener->name)
                : listen_on(server, listener);

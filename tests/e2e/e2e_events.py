@@ -44,6 +44,20 @@ def it_goes_on_where_a_client_left_off():
         assert stream.wait("reset")["reason"] == "another-instance"
 
 
+def what_the_ring_has_no_more_is_a_reset():
+    with Daemon(modules=Daemon.own_modules) as daemon:
+        client = daemon.client()
+        first = daemon.instance(client) + "-1"
+        client.wait_dead(client.spawn("crowd", "lines", {"count": 20000, "bytes": 20}))  # 16,384 are kept
+        stream = Stream(daemon, "?types=log", last=first)
+        assert stream.wait("reset")["reason"] == "too-old" and stream.types == ["reset"], stream.types
+        # Of the other kinds nothing is lost, whose ring it is not.
+        stream = Stream(daemon, "?types=module,suspended", last=first)
+        g = client.spawn("crowd", "churn", {"at_once": 1})
+        held = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"timeout_ms": 20000}).json["id"]
+        assert stream.wait("suspended")["suspension"] == held and stream.types == ["suspended"], stream.types
+
+
 def a_list_and_the_events_after_it_miss_nothing():
     """While goroutines come and go: what the list shows, changed by the events after its seq, is what is there in the end."""
     with Daemon("--procs", "2", modules=Daemon.own_modules) as daemon:
@@ -120,6 +134,7 @@ if __name__ == "__main__":
     main([suspensions_modules_and_log_lines_are_told_in_order,
           log_lines_come_once_each_and_in_order,
           it_goes_on_where_a_client_left_off,
+          what_the_ring_has_no_more_is_a_reset,
           a_list_and_the_events_after_it_miss_nothing,
           a_slow_reader_is_dropped_alone,
           only_so_many_streams_are_open,

@@ -222,6 +222,9 @@ def a_cpu_profile_tells_goroutines_and_labels_apart():
         keep(daemon, "profile", answer)
         top = pprof(daemon, "profile", "-top", "-cum")
         assert top is None or re.search(r"^Type: cpu$", top, re.M) and " arch_goroutine_start" in top, top
+        for target in ("/debug/pprof/profile?seconds=3600", "/debug/trace?seconds=3600"):  # both are free afterwards, too
+            head = client.want(200, "HEAD", target)
+            assert not head.body and "Content-Length" not in head.headers and "filename=" in head.headers["Content-Disposition"], head
         folded = until(lambda: client.want(200, "GET", "/debug/pprof/profile?seconds=1&format=folded&selector=team%3Dred").text,
                        "the red one has samples")
         assert all("scalar" in line for line in folded.splitlines()), folded

@@ -116,6 +116,20 @@ def sockets_that_are_handed_over_are_served():
         tcp.close()
 
 
+def a_socket_without_a_file_is_named_as_the_kernel_names_it():
+    program = os.path.join(Daemon.bin, "graspd")
+    if not has_systemd(program):
+        return
+    name = f"grasp-e2e-{os.getpid()}"
+    unix = listening(socket.AF_UNIX, "\0" + name)
+    with Service(program, [unix]) as service:
+        assert service.ready()["unix"] == "@" + name
+        client = Client(UnixConnection("\0" + name))
+        client.want(200, "GET", "/healthz")
+        client.close()
+    unix.close()
+
+
 def what_cannot_be_served_is_refused():
     program = os.path.join(Daemon.bin, "graspd")
     if not has_systemd(program):
@@ -204,6 +218,7 @@ def what_a_start_would_refuse_a_check_refuses():
 main([
     the_manager_is_told_how_the_daemon_is,
     sockets_that_are_handed_over_are_served,
+    a_socket_without_a_file_is_named_as_the_kernel_names_it,
     what_cannot_be_served_is_refused,
     a_build_without_libsystemd_says_so,
     a_configuration_is_checked_and_printed,

@@ -262,6 +262,31 @@ static void a_cpu_profile_whose_client_went_ends(void **state)
     assert_int_equal(fake_ask("GET", "/debug/pprof/profile?seconds=3601", NULL, NULL), 400);
 }
 
+/* Go's 0 is its default of 30 seconds, and so is ours; but nobody has to wait for a body that is not sent. */
+static void head_of_a_measurement_measures_nothing(void **state)
+{
+    static const char *const targets[] = {"/debug/pprof/profile?seconds=0",
+                                          "/debug/pprof/profile?seconds=3600&format=svg",
+                                          "/debug/trace?seconds=3600"};
+    for (unsigned i = 0; i < 3; i++) {
+        struct fake_call *call = fake_start("HEAD", targets[i], NULL);
+        assert_true(call->replied);
+        assert_int_equal(call->call.reply.status, 200);
+        assert_true(call->call.reply.streaming); /* of no length that would be another one's for GET */
+        assert_non_null(call->call.reply.content_type);
+        fake_finish(call, true);
+    }
+    assert_int_equal(fake_ask("HEAD", "/debug/pprof/profile?seconds=x", NULL, NULL), 400);
+    struct fake_call *call = profile_start("/debug/pprof/profile?seconds=0");
+    fake_clock_add_ms(29999);
+    fake_run();
+    assert_false(call->replied);
+    fake_clock_add_ms(1);
+    fake_run();
+    assert_true(call->replied);
+    fake_finish(call, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +300,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cpu_profile_takes_its_time_and_is_one_at_a_time,
                                         fake_host_start, fake_host_stop),
         cmocka_unit_test_setup_teardown(a_cpu_profile_whose_client_went_ends, fake_host_start,
+                                        fake_host_stop),
+        cmocka_unit_test_setup_teardown(head_of_a_measurement_measures_nothing, fake_host_start,
                                         fake_host_stop),
         cmocka_unit_test_setup_teardown(one_that_does_not_stop_is_shown_where_it_was_seen,
                                         fake_host_start, fake_host_stop),
