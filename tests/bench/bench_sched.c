@@ -2,8 +2,8 @@
  * bench_sched.c: what it costs to be born, to yield, to pass a value on, to sleep, and to be there.
  *
  * Batches as in the Go peer: a sample of spawn+exit is 10,000 children of one goroutine joined by a
- * wait group, one of yield 10,000 yields by each of 2 goroutines a processor, one of ping-pong 100
- * round trips over two channels without a buffer. Memory is the growth of the resident set and of
+ * wait group, one of yield 10,000 yields by each of 2 goroutines a processor, and 20 by each of
+ * 10,000, most of which no processor's own queue has room for, one of ping-pong 100 round trips over two channels without a buffer. Memory is the growth of the resident set and of
  * page tables, which the kernel counts apart and which a sparse stack layout can waste (128 bytes
  * to 2 KiB a goroutine).
  */
@@ -13,6 +13,8 @@
 #define SPAWN_BATCH   10000
 #define YIELD_BATCHES 100
 #define YIELDS        10000
+#define CROWD         10000
+#define CROWD_YIELDS  20
 #define PING_BATCHES  2000
 #define PINGS         100
 #define SLEEPERS      10000
@@ -52,18 +54,18 @@ static void spawn_batches(void *arg)
     }
 }
 
+static int goroutines, yields;
+
 static void yielder(void *arg)
 {
     (void)arg;
-    for (int i = 0; i < YIELDS; i++)
+    for (int i = 0; i < yields; i++)
         gr_yield();
     gr_waitgroup_done(&group);
 }
 
 static void yield_batches(void *arg)
 {
-    int goroutines = 2 * (int)bench_procs;
-
     (void)arg;
     for (int b = 0; b < wanted; b++) {
         int64_t start;
@@ -73,7 +75,7 @@ static void yield_batches(void *arg)
         for (int i = 0; i < goroutines; i++)
             bench_go(yielder, NULL);
         gr_waitgroup_wait(&group);
-        samples[b] = (double)(now_ns() - start) / (YIELDS * goroutines);
+        samples[b] = (double)(now_ns() - start) / (yields * goroutines);
     }
 }
 
@@ -116,8 +118,14 @@ void bench_switch(void)
     bench_run(spawn_batches, NULL);
     emit_threads("spawn_exit", "ns/task");
     wanted = scaled(YIELD_BATCHES, 10);
+    goroutines = 2 * (int)bench_procs;
+    yields = YIELDS;
     bench_run(yield_batches, NULL);
     emit_threads("yield", "ns/switch");
+    goroutines = CROWD;
+    yields = CROWD_YIELDS;
+    bench_run(yield_batches, NULL);
+    emit_threads("yield_crowd", "ns/switch");
     to_ponger = gr_chan_create(sizeof(int64_t), 0);
     to_pinger = gr_chan_create(sizeof(int64_t), 0);
     if (!to_ponger || !to_pinger)

@@ -55,6 +55,8 @@ ROWS = [
         ("switch", "raw switch of stacks", "switch", {}),
         ("yield_1thr", "yield, 1 processor", "switch", {"node": "yield_await"}),
         ("yield_2thr", "yield, 2 processors", "switch", {}),
+        ("yield_crowd_1thr", "yield, one of 10,000, 1 processor", "switch", {}),
+        ("yield_crowd_2thr", "yield, one of 10,000, 2 processors", "switch", {}),
         ("spawn_exit_1thr", "spawn + exit, 1 processor", "switch", {"node": "spawn_exit_async"}),
         ("spawn_exit_2thr", "spawn + exit, 2 processors", "switch", {}),
         ("pingpong_rtt_1thr", "ping-pong, 1 processor", "switch", {}),

@@ -31,7 +31,8 @@ main() ->
     halt(0).
 
 part("suspend") -> suspend();
-part("switch") -> spawn_exit(), yield(2 * erlang:system_info(schedulers_online)), pingpong();
+part("switch") -> spawn_exit(), yield("yield_", 2 * erlang:system_info(schedulers_online), 10000),
+    yield("yield_crowd_", 10000, 20), pingpong();
 part("sleep") -> sleepers();
 part("memory") -> idle_mem();
 part("fairness") -> fair(1), fair(4);
@@ -97,17 +98,17 @@ spawn_exit() ->
 yields(0) -> ok;
 yields(N) -> erlang:yield(), yields(N - 1).
 
-yield(K) ->
+yield(Name, K, Yields) ->
     L = [begin
              Me = self(),
-             Ps = [spawn(fun() -> receive go -> ok end, yields(10000), Me ! done end)
+             Ps = [spawn(fun() -> receive go -> ok end, yields(Yields), Me ! done end)
                    || _ <- lists:seq(1, K)],
              T = now_ns(),
              [P ! go || P <- Ps],
              [receive done -> ok end || _ <- Ps],
-             (now_ns() - T) / (10000 * K)
+             (now_ns() - T) / (Yields * K)
          end || _ <- lists:seq(1, scaled(50, 3))],
-    emit("yield_" ++ thr(), "ns/switch", L).
+    emit(Name ++ thr(), "ns/switch", L).
 
 ponger() -> receive {P, X} -> P ! X, ponger(); stop -> ok end.
 ping(_, 0) -> ok;

@@ -36,9 +36,8 @@ func spawnExit(procs int) {
 	emit(fmt.Sprintf("spawn_exit_%dthr", procs), "ns/task", v)
 }
 
-func yield(procs, gs int) {
+func yield(name string, procs, gs, per int) {
 	runtime.GOMAXPROCS(procs)
-	const per = 10000
 	batches := scaled(100, 10)
 	var v []float64
 	for b := 0; b < batches; b++ {
@@ -56,7 +55,7 @@ func yield(procs, gs int) {
 		wg.Wait()
 		v = append(v, float64(nanotime()-t)/float64(per*gs))
 	}
-	emit(fmt.Sprintf("yield_%dthr", procs), "ns/switch", v)
+	emit(fmt.Sprintf("%s_%dthr", name, procs), "ns/switch", v)
 }
 
 func pingpong(procs int) {
@@ -120,8 +119,10 @@ func sleepers() {
 func switchBench() {
 	spawnExit(1)
 	spawnExit(2)
-	yield(1, 2)
-	yield(2, 4)
+	yield("yield", 1, 2, 10000)
+	yield("yield_crowd", 1, 10000, 20)
+	yield("yield", 2, 4, 10000)
+	yield("yield_crowd", 2, 10000, 20)
 	pingpong(1)
 	pingpong(2)
 }
