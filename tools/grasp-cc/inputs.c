@@ -5,7 +5,7 @@
  * stopped late or never; worse, it has errno's address cached across calls, which is another
  * thread's errno once the goroutine has moved. Nothing at run time could tell. So every object, and
  * every member of every archive, must carry the note that cc.h leaves, except the compiler's own
- * start files and helpers.
+ * start files and helpers. And it must be for this machine, which a library must be as well.
  *
  * What the linker read is taken from its trace, so that -lfoo, linker scripts and libraries that
  * they name are covered. Shared libraries are left alone: the module loader knows how to treat
@@ -130,14 +130,33 @@ static void check_object(struct cc_inputs *inputs, uint8_t *bytes, size_t size, 
                        GR_ABI_VERSION));
 }
 
+/*
+ * NULL, or what an object or library was built for instead of this machine: the linker would only say that it cannot
+ * read it. e_machine stands at one place in files of 32 and of 64 bits.
+ */
+static const char *other_machine(const struct cc_inputs *inputs, const uint8_t *bytes)
+{
+    uint16_t machine;
+    memcpy(&machine, bytes + offsetof(Elf64_Ehdr, e_machine), sizeof(machine));
+    if (machine == inputs->tools->arch->machine)
+        return NULL;
+    const struct arch_entry *arch = cc_arch_of_machine(machine);
+    return cc_text("built for %s, and this grasp-cc builds for %s",
+                   arch ? arch->triple : cc_text("another architecture (ELF machine %u)", machine),
+                   inputs->tools->arch->triple);
+}
+
 /* One file's bytes, or one member's. */
 static void check_bytes(struct cc_inputs *inputs, uint8_t *bytes, size_t size, const char *name)
 {
     static const uint8_t bitcode[] = {'B', 'C', 0xc0, 0xde};
     static const uint8_t bitcode_wrapped[] = {0xde, 0xc0, 0x17, 0x0b};
     if (size > sizeof(Elf64_Ehdr) && cc_is_elf(bytes, size)) {
+        const char *why = other_machine(inputs, bytes);
+        if (why)
+            refuse(inputs, name, why);
         /* A shared library has no sections that we ask for. */
-        if (((const Elf64_Ehdr *)bytes)->e_type == ET_REL)
+        else if (((const Elf64_Ehdr *)bytes)->e_type == ET_REL)
             check_object(inputs, bytes, size, name);
     } else if (size > 4 &&
                (memcmp(bytes, bitcode, 4) == 0 || memcmp(bytes, bitcode_wrapped, 4) == 0)) {

@@ -283,6 +283,19 @@ static void check_traced(const char *path, const struct cc_toolchain *tools,
         finish(1);
 }
 
+/* Such a file is a sound module, and perhaps a library for others; mostly somebody has forgotten something. */
+static void warn_without_entries(const char *path, const char *output)
+{
+    struct cc_elf elf;
+    uint8_t *bytes;
+    size_t size;
+    if (cc_map(path, false, &bytes, &size) != 0)
+        return;
+    if (!cc_elf_open(&elf, bytes, size) && !cc_elf_section(&elf, "gr_entries"))
+        cc_say("warning: %s has no GR_ENTRY, so nothing can be spawned in it", output);
+    cc_unmap(bytes, size);
+}
+
 static const char *temporary_output(const char *output)
 {
     const char *path = cc_text("%s.grasp-cc-%d", output, (int)getpid());
@@ -335,6 +348,8 @@ static int link_all(struct cc_toolchain *tools, const struct cc_command *command
         const char *why = cc_rewrite(temporary, flags);
         if (why)
             cc_refuse("%s: %s", output, why);
+        if (command->mode == CC_MODULE)
+            warn_without_entries(temporary, output);
     }
     if (rename(temporary, output) != 0)
         cc_refuse("cannot write %s: %s", output, strerror(errno));

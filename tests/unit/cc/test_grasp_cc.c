@@ -393,6 +393,31 @@ static void foreign_objects_are_refused_by_name(void **state)
     assert_built("$CC $SRC/foreign_user.c $SRC/foreign.c -o ours.so");
 }
 
+static void files_for_other_machines_are_refused_as_such(void **state)
+{
+    (void)state;
+    /* e_machine 8 is MIPS. */
+    assert_built("$PLAIN -fPIC -c $SRC/foreign.c -o mips.o && "
+                 "$PLAIN -shared -fPIC $SRC/foreign.c -o mips.so && for f in mips.o mips.so; "
+                 "do printf '\\010\\000' | dd of=$f bs=1 seek=18 conv=notrunc; done && "
+                 "ar rcs libmips.a mips.o");
+    assert_refused("$SRC/foreign_user.c mips.o", "mips.o",
+                   "built for another architecture (ELF machine 8)");
+    assert_refused("$SRC/foreign_user.c mips.so", "mips.so", "built for another architecture");
+    assert_refused("$SRC/foreign_user.c libmips.a", "libmips.a(mips.o)",
+                   "built for another architecture");
+    assert_refused("--asm-ok $SRC/foreign_user.c mips.o", "mips.o", "built for another");
+}
+
+static void module_without_entries_is_built_with_a_warning(void **state)
+{
+    (void)state;
+    assert_built("echo 'int lonely(void) { return 1; }' >lonely.c && $CC -O2 lonely.c -o lonely.so");
+    assert_said("warning: lonely.so has no GR_ENTRY");
+    assert_built("$CC -O2 $SRC/basic.c $SRC/other.c -o basic.so");
+    assert_null(strstr(said(), "warning"));
+}
+
 static void foreign_objects_for_link_time_optimisation_are_refused(void **state)
 {
     (void)state;
@@ -523,6 +548,8 @@ int main(void)
         cmocka_unit_test(preprocessing_and_questions_are_passed_on),
         cmocka_unit_test(commands_are_shown),
         cmocka_unit_test(foreign_objects_are_refused_by_name),
+        cmocka_unit_test(files_for_other_machines_are_refused_as_such),
+        cmocka_unit_test(module_without_entries_is_built_with_a_warning),
         cmocka_unit_test(foreign_objects_for_link_time_optimisation_are_refused),
         cmocka_unit_test(executable_stack_is_refused),
         cmocka_unit_test(cxx_is_refused),
