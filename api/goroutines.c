@@ -360,6 +360,16 @@ static bool read_labels(struct api_call *call, const char **list)
     return true;
 }
 
+/* Whether nothing can be spawned in the module. */
+static bool has_no_entries(const char *module)
+{
+    struct gr_module_info *info = calloc(1, sizeof *info);
+    bool none = info && gr_module_info(module, info) == 0 && info->entry_count == 0;
+
+    free(info);
+    return none;
+}
+
 static void spawn_problem(struct api_call *call, int err, json_t *ids)
 {
     const char *module = api_body_string(call, "module"), *entry = api_body_string(call, "entry");
@@ -367,6 +377,11 @@ static void spawn_problem(struct api_call *call, int err, json_t *ids)
     if (err == -ENOENT)
         api_problem_with(call, 404, API_CODE_MODULE_NOT_LOADED, members,
                          "no module \"%s\" is loaded; GET /v1/modules lists them", module);
+    else if (err == -ESRCH && has_no_entries(module))
+        api_problem_with(
+            call, 404, API_CODE_ENTRY_NOT_FOUND, members,
+            "module \"%s\" has no entry at all: its source must name functions by GR_ENTRY",
+            module);
     else if (err == -ESRCH)
         api_problem_with(call, 404, API_CODE_ENTRY_NOT_FOUND, members,
                          "module \"%s\" has no entry \"%s\"; GET /v1/modules/%s lists them", module,
@@ -378,10 +393,11 @@ static void spawn_problem(struct api_call *call, int err, json_t *ids)
     else if (err == -ECANCELED)
         api_problem_with(call, 503, API_CODE_DRAINING, members, "the daemon is going down");
     else if (err == -ENOMEM)
-        api_problem_with(call, 503, API_CODE_OUT_OF_RESOURCES, members,
-                         "no memory for another goroutine, or no mappings for its stack: on a kernel "
-                         "before 6.13 raise vm.max_map_count, or start with --unguarded-stacks; the "
-                         "member ids names those that were started");
+        api_problem_with(
+            call, 503, API_CODE_OUT_OF_RESOURCES, members,
+            "no memory for another goroutine, or no mappings for its stack: on a kernel "
+            "before 6.13 raise vm.max_map_count, or start with --unguarded-stacks; the "
+            "member ids names those that were started");
     else
         api_problem_with(call, err == -E2BIG ? 413 : 400,
                          err == -E2BIG ? API_CODE_TOO_LARGE : API_CODE_BAD_REQUEST, members,

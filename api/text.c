@@ -157,6 +157,8 @@ static void module_entries(struct api_buf *out, const json_t *module)
 {
     size_t i;
     json_t *entry;
+    if (json_array_size(json_object_get(module, "entries")) == 0)
+        api_buf_str(out, "  no entries: nothing can be spawned in it\n");
     json_array_foreach(json_object_get(module, "entries"), i, entry)
     {
         api_buf_str(out, "  ");

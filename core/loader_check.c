@@ -87,7 +87,8 @@ static int check_note(const struct gri_elf *elf, struct gri_module *module, char
     const void *at = gri_elf_note(elf, GRI_NOTE_NAME, GRI_NOTE_MODULE, &bytes);
 
     if (!at || bytes < sizeof *note)
-        return gri_load_error(err, -ENOEXEC, "not built by grasp-cc");
+        return gri_load_error(err, -ENOEXEC,
+                              "not built by grasp-cc: compile and link it with grasp-cc");
     memcpy(note, at, sizeof *note);
     if (note->abi != GR_ABI_VERSION)
         return gri_load_error(err, -ENOEXEC,

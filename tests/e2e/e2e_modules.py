@@ -99,6 +99,17 @@ def a_module_of_another_architecture_is_refused():
             assert not item["loaded"] and item["error"], item
 
 
+def a_module_without_entries_says_so():
+    with Directory() as directory:
+        directory.build("lonely", "int lonely(void) { return 1; }\n", directory.grasp_cc())
+        with Daemon(modules=directory.path) as daemon:
+            client = daemon.client()
+            assert client.get("/v1/modules/lonely")["entries"] == []
+            assert "no entries" in client.want(200, "GET", "/v1/modules?format=text").text
+            answer = client.want(404, "POST", "/v1/goroutines", {"module": "lonely", "entry": "run"}, "entry-not-found")
+            assert "GR_ENTRY" in answer.json["detail"], answer
+
+
 def modules_are_loaded_on_request():
     with Directory() as directory:
         with Daemon(modules=directory.path) as daemon:
@@ -288,6 +299,7 @@ def thread_locals_wire_goroutines_to_threads():
 main([
     bad_files_are_listed_and_stop_nothing,
     a_module_of_another_architecture_is_refused,
+    a_module_without_entries_says_so,
     modules_are_loaded_on_request,
     a_module_is_replaced_while_its_goroutines_run_and_are_held,
     links_and_modes_do_not_lead_out_of_the_directory,
