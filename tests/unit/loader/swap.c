@@ -15,6 +15,7 @@
 #define WATCHDOG_SECONDS 60
 
 static char dir[] = P_tmpdir "/grasp-swap-XXXXXX", path[64], fresh[64];
+static char early_dir[] = P_tmpdir "/grasp-early-XXXXXX", early[64];
 
 void swap_check(bool good, const char *what)
 {
@@ -37,20 +38,40 @@ void swap_fini(void)
 {
     unlink(path);
     rmdir(dir);
+    if (early[0]) {
+        unlink(early);
+        rmdir(early_dir);
+    }
 }
 
-static void copy_build(int number, const char *to, int flags)
+static void copy(const char *from, const char *to, int flags)
 {
-    char from[256], block[16384];
+    char block[16384];
     ssize_t size;
-
-    snprintf(from, sizeof from, MODULES "/loader_swap_%d.so", number);
     int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, flags | O_WRONLY | O_CLOEXEC, 0700);
     swap_check(in >= 0 && out >= 0, "a build and its copy open");
     while ((size = read(in, block, sizeof block)) > 0)
         swap_check(write(out, block, (size_t)size) == size, "a build is copied");
     close(in);
     close(out);
+}
+
+static void copy_build(int number, const char *to, int flags)
+{
+    char from[256];
+
+    snprintf(from, sizeof from, MODULES "/loader_swap_%d.so", number);
+    copy(from, to, flags);
+}
+
+const char *swap_early(void)
+{
+    if (early[0])
+        return early;
+    swap_check(mkdtemp(early_dir) != NULL, "a temporary directory");
+    snprintf(early, sizeof early, "%s/early.so", early_dir);
+    copy(MODULES "/loader_early.so", early, O_CREAT | O_EXCL);
+    return early;
 }
 
 void swap_install(int number)

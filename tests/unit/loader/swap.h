@@ -12,6 +12,8 @@
 /* A directory of its own, removed by swap_fini. Returns the path at which builds are put. */
 const char *swap_init(void);
 void swap_fini(void);
+/* The path of a copy of loader_early.so, which may be touched: the build's own is others' as well. */
+const char *swap_early(void);
 /* Puts build `number` there under a new inode, by rename. */
 void swap_install(int number);
 /* Writes it over what is there. */
