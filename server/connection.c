@@ -361,7 +361,9 @@ static void set_reading(struct srv_conn *conn)
 static bool is_over(const struct srv_conn *conn)
 {
     bool no_more = conn->last_answer || (conn->eof && !conn->backlog.size);
-    return no_more && !conn->gdb && !conn->first &&
+    /* A session that begins behind the client's end could be told nothing, and would not see it go. */
+    bool session = conn->gdb && !conn->eof;
+    return no_more && !session && !conn->first &&
            uv_stream_get_write_queue_size(&conn->uv.stream) == 0;
 }
 

@@ -222,6 +222,28 @@ def a_connection_that_drops_lets_everything_go():
         peer.close()
 
 
+def a_session_behind_the_clients_end_lets_everything_go():
+    with Daemon() as daemon:
+        client = daemon.client()
+        g, path = spawn_hog(daemon, client, "scalar", "one")
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        peer.settimeout(HANG_SECONDS)
+        peer.connect(daemon.socket)
+        # The second answer is ready when the end comes, and waits for the first, which the end brings.
+        peer.sendall(f"GET /v1/goroutines/{g}?wait_ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n"
+                     f"GET /v1/gdb?ids={g} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                     "Upgrade: gdb-remote\r\n\r\n".encode())
+        until(lambda: holds(client, g) == 1, "the session's hold")
+        peer.shutdown(socket.SHUT_WR)
+        counts(path)
+        until(lambda: holds(client, g) == 0, "the hold is gone")
+        answers = b""
+        while piece := peer.recv(4096):
+            answers += piece
+        assert b"HTTP/1.1 101 " in answers, answers
+        peer.close()
+
+
 def going_down_ends_a_session():
     with Daemon("--drain-seconds", "5") as daemon:
         client = daemon.client()
@@ -250,6 +272,7 @@ main([
     without_anything_suspended_gdb_is_told_so,
     tcp_with_a_token_by_an_upgrade,
     a_connection_that_drops_lets_everything_go,
+    a_session_behind_the_clients_end_lets_everything_go,
     going_down_ends_a_session,
     problems_come_as_http,
 ])
