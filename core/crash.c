@@ -123,10 +123,12 @@ _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc)
     abort();
 }
 
-/* A fault has an address; what was sent (abort, kill) has a sender. */
+/* A fault has an address, if the processor knows it; what was sent (abort, kill) has a sender. */
 static void say_signal(struct report *r, int number, const siginfo_t *info)
 {
-    if (info->si_code > 0)
+    if (info->si_code == SI_KERNEL)
+        say(r, "grasp: signal %d (%s), no address known\n", number, sigabbrev_np(number));
+    else if (info->si_code > 0)
         say(r, "grasp: signal %d (%s), address 0x%llx\n", number, sigabbrev_np(number),
             (unsigned long long)(uint64_t)info->si_addr);
     else
@@ -142,8 +144,8 @@ static void on_crash(int number, siginfo_t *info, void *ucontext)
     struct report *r = &the_report;
 
     sigaction(number, &fallback, NULL);
-    /* What was sent would not come again by itself. It waits until we return. */
-    if (info->si_code <= 0)
+    /* What was sent would not come again by itself, nor would a trap or a forbidden call. It waits until we return. */
+    if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS)
         raise(number);
     /* One report: what crashes while it is written goes the default way at once. */
     if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed))
@@ -170,6 +172,8 @@ static void on_crash(int number, siginfo_t *info, void *ucontext)
 void gri_crash_init(const char *dir)
 {
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    /* A failed assert, what malloc or the compiler's checks find; traps, and what seccomp forbids. */
+    static const int left_to_others[] = {SIGABRT, SIGTRAP, SIGSYS};
     struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     struct sigaction before;
 
@@ -177,7 +181,9 @@ void gri_crash_init(const char *dir)
         snprintf(crash_dir, sizeof crash_dir, "%s", dir);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         sigaction(numbers[i], &action, NULL);
-    /* A failed assert, what malloc or the compiler's checks find. A program's own handler stays. */
-    if (sigaction(SIGABRT, NULL, &before) == 0 && before.sa_handler == SIG_DFL)
-        sigaction(SIGABRT, &action, NULL);
+    /* A program's own handler stays. */
+    for (size_t i = 0; i < sizeof left_to_others / sizeof left_to_others[0]; i++) {
+        if (sigaction(left_to_others[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+            sigaction(left_to_others[i], &action, NULL);
+    }
 }

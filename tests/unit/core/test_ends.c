@@ -81,6 +81,24 @@ static void send_fault(void *arg)
     kill(getpid(), SIGSEGV);
 }
 
+/* An address that no processor here can have: some don't say which it was. */
+static void fault_beyond(void *arg)
+{
+    *(volatile int *)((uintptr_t)arg + (UINT64_C(0xdead) << 40)) = 1;
+}
+
+static void send_trap(void *arg)
+{
+    (void)arg;
+    raise(SIGTRAP);
+}
+
+static void trap(void *arg)
+{
+    (void)arg;
+    __builtin_trap();
+}
+
 static void suspend_in_a_section(void *arg)
 {
     gr_suspension s;
@@ -114,6 +132,9 @@ static bool run_child(const char *way, size_t stack_bytes)
                 {"fault", fault},
                 {"abort", give_up},
                 {"sent", send_fault},
+                {"beyond", fault_beyond},
+                {"sent_trap", send_trap},
+                {"trap", trap},
                 {"section", suspend_in_a_section},
                 {"end", end_a_section_not_begun},
                 {"destroy", wait_for_ever}};
@@ -256,6 +277,29 @@ static void a_signal_of_a_fault_that_was_sent_is_not_lost(void **state)
     expect_said("signal 11 (SEGV), sent by process");
 }
 
+static void an_unknown_address_is_not_called_0(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("beyond", "0"), SIGSEGV);
+    expect_said("signal 11 (SEGV), ");
+    assert_null(strstr(report, "address 0x0"));
+}
+
+/* The compiler's trap is SIGILL or SIGTRAP, as the processor has it. */
+static void a_trap_is_reported_and_ends_the_process(void **state)
+{
+    int number;
+
+    (void)state;
+    assert_int_equal(signal_of("sent_trap", "0"), SIGTRAP);
+    expect_said("signal 5 (TRAP), sent by process");
+    expect_said("the culprit");
+    number = signal_of("trap", "0");
+    assert_true(number == SIGILL || number == SIGTRAP);
+    expect_said("grasp: signal ");
+    expect_said("the culprit");
+}
+
 static void misuse_of_the_runtime_is_named(void **state)
 {
     (void)state;
@@ -276,6 +320,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
         cmocka_unit_test(an_abort_names_its_goroutine),
         cmocka_unit_test(a_signal_of_a_fault_that_was_sent_is_not_lost),
+        cmocka_unit_test(an_unknown_address_is_not_called_0),
+        cmocka_unit_test(a_trap_is_reported_and_ends_the_process),
         cmocka_unit_test(misuse_of_the_runtime_is_named),
     };
 
