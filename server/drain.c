@@ -55,6 +55,25 @@ static void on_hangup(int number)
     errno = saved;
 }
 
+static void on_broken_pipe(int number)
+{
+    (void)number;
+}
+
+/*
+ * What a goroutine writes to a socket or pipe that nobody reads any more is its own affair: it sees EPIPE, as under
+ * Go. Taken rather than ignored, because programs that modules start would inherit that. An embedding program decides for itself.
+ */
+static int survive_broken_pipes(void)
+{
+    struct sigaction action = {.sa_handler = on_broken_pipe, .sa_flags = SA_ONSTACK | SA_RESTART};
+    struct sigaction before;
+    sigfillset(&action.sa_mask);
+    if (sigaction(SIGPIPE, NULL, &before) || before.sa_handler != SIG_DFL)
+        return 0;
+    return sigaction(SIGPIPE, &action, NULL);
+}
+
 static void name_leftovers(void)
 {
     uint64_t ids[LEFTOVERS_NAMED];
@@ -140,7 +159,7 @@ int srv_drain_init(struct srv_server *server)
     if (sigaction(SIGTERM, &action, NULL) || sigaction(SIGINT, &action, NULL))
         return -errno;
     action.sa_handler = on_hangup;
-    if (sigaction(SIGHUP, &action, NULL))
+    if (sigaction(SIGHUP, &action, NULL) || survive_broken_pipes())
         return -errno;
     return uv_poll_start(&server->signals, UV_READABLE, on_signals);
 }

@@ -312,6 +312,34 @@ def a_crash_leaves_a_report_and_ends_the_daemon():
         assert f"goroutine {held}" in saved and "module crash" in saved, saved
 
 
+BROKEN_PIPE = """#include <errno.h>
+#include <grasp/goroutine.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int run(const char *args)
+{
+    int pair[2];
+    (void)args;
+    if (pipe(pair) != 0 || close(pair[0]) != 0 || write(pair[1], "x", 1) != -1 || errno != EPIPE)
+        return 1;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0 || close(pair[0]) != 0 || write(pair[1], "x", 1) != -1 || errno != EPIPE)
+        return 2;
+    /* Programs end by it, as ever. */
+    return system("grep -Eq 'SigIgn:.*[02468ace]...$' /proc/self/status") != 0 ? 3 : 0;
+}
+GR_ENTRY("run", run, "writes to what nobody reads");
+"""
+
+
+def a_broken_pipe_is_the_writers_own_affair():
+    with Modules("broken", BROKEN_PIPE) as modules, Daemon(modules=modules.path) as daemon:
+        client = daemon.client()
+        assert client.wait_dead(client.spawn("broken", "run"))["code"] == 0
+        client.want(200, "GET", "/healthz")
+
+
 def storms_in_libc_are_suspended_and_the_daemon_answers():
     """G25: the daemon itself allocates and prints while the suspended one stands still."""
     with Modules("storm", STORM) as modules, Daemon(modules=modules.path) as daemon:
@@ -459,6 +487,7 @@ main([
     going_down_with_suspensions_releases_them_and_takes_no_new_work,
     going_down_ends_with_0_when_all_have_ended,
     a_crash_leaves_a_report_and_ends_the_daemon,
+    a_broken_pipe_is_the_writers_own_affair,
     storms_in_libc_are_suspended_and_the_daemon_answers,
     memory_runs_out_and_releases_still_work,
     checksums_are_right_under_a_storm_of_signals,
