@@ -145,10 +145,14 @@ void api_timer_clear(struct api *api, struct api_timer *timer)
 
 void api_drain(struct api *api)
 {
+    struct api_suspensions *table = &api->suspensions;
     api->draining = true;
-    /* Each withdraws its requests and leaves the list, at once or when that is done. */
-    for (struct api_pending *pending = api->suspensions.pending, *next; pending; pending = next) {
-        next = pending->next;
+    /*
+     * Each withdraws its requests and leaves the list, at once or when that is done. An answer may end its connection, and
+     * with it any other of them.
+     */
+    for (struct api_pending *pending = table->pending; pending; pending = table->pending_next) {
+        table->pending_next = pending->next;
         api_call_abandon(pending->call);
     }
     api_suspensions_release_all(api);

@@ -306,6 +306,9 @@ void api_pending_remove(struct api_pending *pending)
 {
     if (!pending->link)
         return;
+    struct api_suspensions *table = &pending->call->api->suspensions;
+    if (table->pending_next == pending)
+        table->pending_next = pending->next;
     *pending->link = pending->next;
     if (pending->next)
         pending->next->link = pending->link;

@@ -94,6 +94,7 @@ struct api_suspensions {
     size_t ended_next;
     bool closing;                /* nothing is posted any more */
     struct api_pending *pending; /* calls that wait for a stop, or for their turn: for the drain */
+    struct api_pending *pending_next; /* where the drain goes on, while it is under way */
 };
 
 int api_suspensions_init(struct api *api);

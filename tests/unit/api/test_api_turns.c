@@ -348,6 +348,38 @@ static void a_long_body_is_read_on_the_pool_and_refused_like_a_short_one(void **
     free(json);
 }
 
+static struct fake_call *drained[3];
+
+/* A connection that ends with its answer takes its other calls with it: their memory is another's from then on. */
+static void take_the_others_along(struct fake_call *call)
+{
+    fake_on_reply = NULL;
+    for (int i = 0; i < 3; i++) {
+        if (drained[i] == call)
+            continue;
+        api_call_abandon(&drained[i]->call);
+        ends_with(drained[i], 503, "draining");
+        drained[i] = NULL;
+    }
+}
+
+static void in_the_drain_an_answer_may_end_other_calls_that_wait(void **state)
+{
+    struct fake_call *runs;
+    fake_goroutine(GR_RUNNING);
+    runs = save("{\"ids\":[1]}");
+    fake_run();
+    for (int i = 0; i < 3; i++)
+        drained[i] = save("{\"ids\":[1]}");
+    fake_on_reply = take_the_others_along;
+    api_drain(fake_api);
+    fake_run();
+    for (int i = 0; i < 3; i++)
+        if (drained[i])
+            ends_with(drained[i], 503, "draining");
+    ends_with(runs, 503, "draining");
+}
+
 int main(void)
 {
 #define CALLS(name) cmocka_unit_test_setup_teardown(name, fake_host_start, fake_host_stop)
@@ -365,6 +397,7 @@ int main(void)
         CALLS(long_work_has_two_threads_and_brief_work_the_others),
         CALLS(one_module_is_loaded_at_a_time),
         CALLS(a_long_body_is_read_on_the_pool_and_refused_like_a_short_one),
+        CALLS(in_the_drain_an_answer_may_end_other_calls_that_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
