@@ -374,7 +374,9 @@ static void evaluated(struct api_work *work)
     } else if (group->over) {
         conclude(group);
     } else {
-        group->passes++;
+        /* From now, not from the request: that may have waited for its turn, and a large set takes a while to find. */
+        if (group->passes++ == 0)
+            group->deadline_ns = gr_now_ns() + group->timeout_ns;
         group->asked_all = false;
         atomic_store_explicit(&group->pending, 1, memory_order_relaxed); /* I1 */
         api_chunk_add(group->api, &group->chunk);
@@ -419,9 +421,8 @@ struct api_group *api_group_start(struct api_call *call,
     group->chunk.run = step;
     group->overdue.fire = overdue;
     group->suspension->group = true;
-    /* From now, not from the request: that may have waited for its turn. */
-    group->deadline_ns =
-        gr_now_ns() + api_body_uint(call, "timeout_ms", API_TIMEOUT_MS_DEFAULT) * 1000000;
+    group->timeout_ns = api_body_uint(call, "timeout_ms", API_TIMEOUT_MS_DEFAULT) * 1000000;
+    group->given_up = call->abandoned; /* while its body was read: nobody is asked to stop */
     call->state = group;
     call->abandon = abandoned;
     api_pending_add(call->api, &group->listed, call);

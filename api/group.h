@@ -79,7 +79,7 @@ struct api_group {
     void (*done)(struct api_group *group, enum api_group_outcome outcome);
 
     /* group.c's. */
-    uint64_t deadline_ns;
+    uint64_t timeout_ns, deadline_ns; /* the second from the first request on */
     struct api_ids chosen, seen, shunned;
     size_t pass_from, passes; /* of chosen: where this pass begins */
     struct api_member *asking;

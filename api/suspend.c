@@ -193,6 +193,8 @@ void api_handle_suspend(struct api_call *call)
     if (result == GR_HOLD_PENDING) {
         call->abandon = suspend_abandoned;
         api_pending_add(call->api, &suspend->pending, call);
+        if (call->abandoned) /* while its body was read */
+            suspend_abandoned(call);
     } else if (result == GR_HOLD_STOPPED) {
         /* 0 if it stood still when asked; else it stopped by itself within the short watch. */
         if (hold->stopped_ns > hold->asked_ns)

@@ -348,6 +348,41 @@ static void a_long_body_is_read_on_the_pool_and_refused_like_a_short_one(void **
     free(json);
 }
 
+/* So long that the pool reads it; the client goes meanwhile. */
+static void goes_while_its_body_is_read(const char *target, const char *json)
+{
+    char *padded = malloc(strlen(json) + 30000 + 1);
+    sprintf(padded, "%s%30000s", json, "");
+    struct fake_call *call = fake_start("POST", target, padded);
+    assert_int_equal(fake_jobs(), 1);
+    api_call_abandon(&call->call);
+    fake_run();
+    ends_with(call, 408, "request-timeout");
+    free(padded);
+}
+
+static void whoever_goes_while_its_body_is_read_holds_nobody(void **state)
+{
+    uint64_t runs = fake_goroutine(GR_RUNNING);
+    goes_while_its_body_is_read("/v1/goroutines/1/suspend", "{\"timeout_ms\":60000}");
+    goes_while_its_body_is_read("/v1/suspensions", "{\"ids\":[1],\"timeout_ms\":60000}");
+    goes_while_its_body_is_read(SAVED, "{\"ids\":[1],\"timeout_ms\":60000}");
+    assert_int_equal(fake_holds(runs), 0);
+}
+
+static void the_timeout_of_a_set_does_not_count_the_look_for_it(void **state)
+{
+    uint64_t runs = fake_goroutine(GR_RUNNING);
+    struct fake_call *call = save("{\"ids\":[1],\"timeout_ms\":1000}");
+    assert_int_equal(fake_jobs(), 1);
+    fake_clock_add_ms(5000);
+    fake_run();
+    assert_int_equal(fake_holds(runs), 1);
+    fake_tell_stopped(runs);
+    fake_run();
+    ends_with(call, 201, "");
+}
+
 static struct fake_call *drained[3];
 
 /* A connection that ends with its answer takes its other calls with it: their memory is another's from then on. */
@@ -397,6 +432,8 @@ int main(void)
         CALLS(long_work_has_two_threads_and_brief_work_the_others),
         CALLS(one_module_is_loaded_at_a_time),
         CALLS(a_long_body_is_read_on_the_pool_and_refused_like_a_short_one),
+        CALLS(whoever_goes_while_its_body_is_read_holds_nobody),
+        CALLS(the_timeout_of_a_set_does_not_count_the_look_for_it),
         CALLS(in_the_drain_an_answer_may_end_other_calls_that_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
