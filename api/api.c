@@ -240,7 +240,7 @@ static bool check(struct api_call *call)
 
 static void handle_on_pool(struct api_call *call)
 {
-    enum api_lane lane = call->route->flags & API_ROUTE_LOADS   ? API_LANE_LONG
+    enum api_lane lane = call->route->flags & API_ROUTE_LOADS   ? API_LANE_AHEAD
                          : call->route->flags & API_ROUTE_HEAVY ? API_LANE_OWN
                                                                 : API_LANE_BRIEF;
     api_call_work(call, lane, call->route->handler, api_call_done);
@@ -264,10 +264,13 @@ static void handle(struct api_call *call)
     }
 }
 
-/* Pool. */
+/* Pool. What is refused may have half a million values, which the loop must not free one by one. */
 static void read_body(struct api_call *call)
 {
-    (void)api_body_read(call); /* false: there is a problem in the reply */
+    if (api_body_read(call) || !call->body)
+        return;
+    json_decref(call->body);
+    call->body = json_object();
 }
 
 static void body_was_read(struct api_call *call)

@@ -146,6 +146,7 @@ static void grouped(struct api_group *group, enum api_group_outcome outcome)
     struct api_call *call = group->call;
     struct api_cutting *cutting = group->ctx;
     if (outcome != API_GROUP_HELD) {
+        api_call_leave(call); /* nobody stands still for it */
         api_call_pool(call, reply_not_held);
         return;
     }

@@ -308,13 +308,15 @@ static void withdraw_pending(struct api_group *group)
 
 static void evaluated(struct api_work *work);
 
-/* Members stand still from the first pass on, so that the later ones let nobody go first. */
+/*
+ * Members stand still from the first pass on, so that the later ones let nobody go first. Nor does one at the gate of cuts:
+ * all other cuts wait for it, and would wait for whatever else its client has asked for.
+ */
 static void next_pass(struct api_group *group)
 {
     struct api_call *call = group->call;
-    enum api_lane lane = group->passes > 0                       ? API_LANE_AHEAD
-                         : call->place.gate == &call->api->heavy ? API_LANE_OWN
-                                                                 : API_LANE_LONG;
+    bool has_turn = group->passes == 0 && call->place.gate == &call->api->heavy;
+    enum api_lane lane = has_turn ? API_LANE_OWN : API_LANE_AHEAD;
     api_timer_clear(group->api, &group->overdue);
     group->evaluating = true;
     group->work.run = evaluate;

@@ -7,10 +7,11 @@
  * everybody's wait; priorities, which starve somebody.
  *
  * The pool is divided by two gates. Brief work (some milliseconds at most) always finds a thread, because long work has
- * two of them (one more while goroutines stand still for it, which goes ahead of all that waits). Work that may be long
- * comes in slices: what is not done after a few milliseconds asks for another turn (internal.h, api_slice_over), and what
- * began as brief goes on as long. Two more gates let one cut of a set be made at a time, and one module be loaded. A place
- * there is had *before* anybody is asked to stop, so that nobody stands still for a request that waits (admission.c).
+ * two of them (one more for what others wait for: goroutines that stand still, or whoever wants the next cut or load; it
+ * goes ahead of all that waits). Work that may be long comes in slices: what is not done after a few milliseconds asks for
+ * another turn (internal.h, api_slice_over), and what began as brief goes on as long. Two more gates let one cut of a set
+ * be made at a time, and one module be loaded. A place there is had *before* anybody is asked to stop, so that nobody
+ * stands still for a request that waits (admission.c).
  *
  *   T1  Loop only, but for api_work.run.
  *   T2  A turn that waits is in its gate exactly once; the first of each client is in the row, those behind it hang on it.
@@ -59,7 +60,7 @@ void api_turn_end(struct api_gate *gate, struct api_turn *turn);
 enum api_lane {
     API_LANE_BRIEF,
     API_LANE_LONG,
-    API_LANE_AHEAD, /* long, and goroutines stand still meanwhile */
+    API_LANE_AHEAD, /* long, and others wait for it: goroutines stand still, or there is one at a time */
     API_LANE_OWN,   /* whoever asks has a turn of the long ones already */
 };
 

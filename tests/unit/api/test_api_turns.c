@@ -304,6 +304,59 @@ static void long_work_has_two_threads_and_brief_work_the_others(void **state)
     }
 }
 
+/* Else what others wait for would wait for all that its own client asked for besides. */
+static void whoever_has_the_turn_of_cuts_or_loads_waits_for_no_long_work(void **state)
+{
+    struct fake_call *dumps[20], *load, *cut;
+    fake_goroutine(GR_WAITING);
+    for (int i = 0; i < 20; i++)
+        dumps[i] = fake_start("GET", "/debug/pprof/goroutine?debug=1", NULL);
+    load = fake_start("POST", "/v1/modules", "{\"name\":\"none\"}");
+    assert_int_equal(fake_jobs(), 3);
+    fake_run();
+    ends_with(load, 404, "not-found");
+    for (int i = 0; i < 20; i++)
+        fake_finish(dumps[i], true);
+    for (int i = 0; i < 20; i++)
+        dumps[i] = fake_start("GET", "/debug/pprof/goroutine?debug=1", NULL);
+    cut = save("{\"ids\":[1]}");
+    assert_int_equal(fake_jobs(), 3);
+    fake_run();
+    ends_with(cut, 201, "");
+    for (int i = 0; i < 20; i++)
+        fake_finish(dumps[i], true);
+}
+
+static uint64_t watched;
+static struct fake_call *watched_call;
+static unsigned holds_at_its_reply;
+
+static void note_holds(struct fake_call *call)
+{
+    if (call == watched_call)
+        holds_at_its_reply = fake_holds(watched);
+}
+
+static void a_cut_of_nobody_keeps_no_other_waiting_for_its_answer(void **state)
+{
+    watched = fake_goroutine(GR_RUNNING);
+    struct fake_call *dumps[2], *none, *other;
+    for (int i = 0; i < 2; i++) /* what keeps the answer waiting: the pool takes what came last first */
+        dumps[i] = fake_start("GET", "/debug/pprof/goroutine?debug=1", NULL);
+    none = save("{\"selector\":\"kind=none\"}");
+    other = save("{\"ids\":[1]}");
+    watched_call = none;
+    fake_on_reply = note_holds;
+    fake_run();
+    ends_with(none, 404, "nothing-selected");
+    assert_int_equal(holds_at_its_reply, 1);
+    fake_tell_stopped(watched);
+    fake_run();
+    ends_with(other, 201, "");
+    for (int i = 0; i < 2; i++)
+        fake_finish(dumps[i], true);
+}
+
 static void one_module_is_loaded_at_a_time(void **state)
 {
     struct fake_call *loads[5];
@@ -430,6 +483,8 @@ int main(void)
         CALLS(the_timeout_of_a_set_begins_with_its_turn),
         CALLS(a_goroutine_that_does_not_stop_keeps_no_other_cut_waiting),
         CALLS(long_work_has_two_threads_and_brief_work_the_others),
+        CALLS(whoever_has_the_turn_of_cuts_or_loads_waits_for_no_long_work),
+        CALLS(a_cut_of_nobody_keeps_no_other_waiting_for_its_answer),
         CALLS(one_module_is_loaded_at_a_time),
         CALLS(a_long_body_is_read_on_the_pool_and_refused_like_a_short_one),
         CALLS(whoever_goes_while_its_body_is_read_holds_nobody),
