@@ -7,11 +7,21 @@
 #include "cut.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "group.h"
 #include "internal.h"
+
+#define BLOCK_BYTES ((size_t)1 << 20)
+#define ALIGN       _Alignof(max_align_t)
+
+struct api_cut_block {
+    struct api_cut_block *next;
+    size_t used, size;
+    _Alignas(max_align_t) unsigned char bytes[];
+};
 
 /* Room for the whole of a stack that was cut off. */
 static bool grow(struct gr_copy *scratch)
@@ -25,10 +35,27 @@ static bool grow(struct gr_copy *scratch)
     return true;
 }
 
-/* A copy that is just large enough, in one allocation. */
-static struct gr_copy *compact(const struct gr_copy *scratch)
+/* Room in the newest block, or in a new one; never freed by itself. NULL: out of memory. */
+static void *place(struct api_cut *cut, size_t bytes)
 {
-    struct gr_copy *copy = malloc(sizeof *copy + scratch->copied_bytes + scratch->vector_bytes);
+    struct api_cut_block *block = cut->blocks;
+    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    if (!block || block->size - block->used < bytes) {
+        size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+        block = malloc(sizeof *block + size);
+        if (!block)
+            return NULL;
+        *block = (struct api_cut_block){.next = cut->blocks, .size = size};
+        cut->blocks = block;
+    }
+    block->used += bytes;
+    return block->bytes + block->used - bytes;
+}
+
+/* A copy that is just large enough. */
+static struct gr_copy *compact(struct api_cut *cut, const struct gr_copy *scratch)
+{
+    struct gr_copy *copy = place(cut, sizeof *copy + scratch->copied_bytes + scratch->vector_bytes);
     if (!copy)
         return NULL;
     *copy = *scratch;
@@ -51,7 +78,7 @@ static int take_one(struct api_cut *cut, const struct gr_hold *hold, struct gr_c
     size_t bytes = scratch->copied_bytes + scratch->vector_bytes;
     if (bytes > API_CUT_BYTES_MAX - cut->bytes)
         return -E2BIG;
-    struct gr_copy *copy = compact(scratch);
+    struct gr_copy *copy = compact(cut, scratch);
     if (!copy)
         return -ENOMEM;
     cut->copy[cut->count++] = copy;
@@ -80,8 +107,10 @@ int api_cut_take(struct api_cut *cut, const struct api_suspension *suspension)
 
 void api_cut_free(struct api_cut *cut)
 {
-    for (size_t i = 0; i < cut->count; i++)
-        free(cut->copy[i]);
+    for (struct api_cut_block *block = cut->blocks, *next; block; block = next) {
+        next = block->next;
+        free(block);
+    }
     free(cut->copy);
     *cut = (struct api_cut){0};
 }

@@ -28,6 +28,8 @@ struct api_suspension;
 struct api_cut {
     struct gr_copy **copy;
     size_t count, bytes;
+    struct api_cut_block
+        *blocks; /* where the copies are, the newest first: a few to free, which the loop does */
 };
 
 /* Pool. 0, -ENOMEM, or -E2BIG: more than API_CUT_BYTES_MAX. */
