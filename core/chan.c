@@ -225,11 +225,12 @@ int gri_chan_try(struct gr_chan *chan, struct gr_g *g, enum gr_select_op op, voi
                                 : recv_locked(chan, g, elem, wake);
 }
 
-static int try_once(struct gr_chan *chan, enum gr_select_op op, void *elem)
+static int try_once(struct gr_chan *chan, enum gr_select_op op, void *elem, uint64_t pc)
 {
     struct gr_g *g = gri_self(), *wake;
     int result;
 
+    gri_give_way(g, pc);
     gri_lock(&chan->lock);
     result = gri_chan_try(chan, g, op, elem, &wake);
     gri_unlock(&chan->lock);
@@ -305,6 +306,7 @@ static int operate(struct gr_chan *chan, enum gr_select_op op, void *elem, uint6
         gri_unlock(&chan->lock);
         if (wake)
             gri_ready(wake);
+        gri_give_way(g, pc);
         return result;
     }
     return wait_in(chan, op, elem, pc, g);
@@ -322,12 +324,12 @@ int gr_chan_recv(struct gr_chan *chan, void *elem)
 
 int gr_chan_try_send(struct gr_chan *chan, const void *elem)
 {
-    return try_once(chan, GR_SELECT_SEND, (void *)elem);
+    return try_once(chan, GR_SELECT_SEND, (void *)elem, GRI_CALLER);
 }
 
 int gr_chan_try_recv(struct gr_chan *chan, void *elem)
 {
-    return try_once(chan, GR_SELECT_RECV, elem);
+    return try_once(chan, GR_SELECT_RECV, elem, GRI_CALLER);
 }
 
 /* Channel locked: everybody on a list is told -EPIPE, and added to *woken. */

@@ -330,6 +330,18 @@ struct gri_apart {
 #define GRI_WAIT_RECORD(g, type, local)                                                            \
     ((type *)((g)->apart ? (void *)(g)->apart->record : (void *)(local)));                         \
     _Static_assert(sizeof(type) <= GRI_APART_RECORD, "the record of a wait fits")
+/*
+ * What does not wait gives way here: the runtime's functions have no checks, and a loop that only asks (gr_cancelled) or
+ * tries (gr_chan_try_recv) would otherwise meet none. The caller must be ready to go on upon another thread. pc: GRI_CALLER.
+ */
+void gri_give_way_slow(struct gr_g *g, uint64_t pc);
+static inline void gri_give_way(struct gr_g *g, uint64_t pc)
+{
+    /* relaxed: a poison that is missed is met by the next call. */
+    if (g && atomic_load_explicit((_Atomic(uint64_t) *)arch_guard_slot(), memory_order_relaxed) >
+                 g->guard_bound)
+        gri_give_way_slow(g, pc);
+}
 static inline bool gri_on_stack_of(const struct gr_g *g, const void *at)
 {
     return (const uint8_t *)at >= g->stack.lo && (const uint8_t *)at < g->stack.hi;

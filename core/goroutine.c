@@ -316,6 +316,7 @@ int gr_log(const char *fmt, ...)
     va_list args;
     int n;
 
+    gri_give_way(g, GRI_CALLER);
     va_start(args, fmt);
     n = vsnprintf(line, sizeof line, fmt, args);
     va_end(args);

@@ -208,9 +208,17 @@ static inline __attribute__((always_inline)) int sleep_for(struct gr_g *g, uint6
     return result == -ETIMEDOUT ? 0 : result;
 }
 
+static bool is_cancelled(const struct gr_g *g)
+{
+    /* acquire; pairs with gr_cancel. */
+    return atomic_load_explicit(&g->cancel, memory_order_acquire);
+}
+
 int gri_sleep(uint64_t ns)
 {
-    return gr_cancelled() ? -ECANCELED : sleep_for(gri_self(), ns, 0);
+    struct gr_g *g = gri_self();
+
+    return is_cancelled(g) ? -ECANCELED : sleep_for(g, ns, 0);
 }
 
 int gr_sleep_ns(uint64_t ns)
@@ -225,15 +233,15 @@ int gr_sleep_ns(uint64_t ns)
             ;
         return 0;
     }
-    return gr_cancelled() ? -ECANCELED : sleep_for(g, ns, GRI_CALLER);
+    return is_cancelled(g) ? -ECANCELED : sleep_for(g, ns, GRI_CALLER);
 }
 
 bool gr_cancelled(void)
 {
     struct gr_g *g = gri_self();
 
-    /* acquire; pairs with gr_cancel. */
-    return g && atomic_load_explicit(&g->cancel, memory_order_acquire);
+    gri_give_way(g, GRI_CALLER);
+    return g && is_cancelled(g);
 }
 
 const char *gri_wait_name(enum gri_wait reason)

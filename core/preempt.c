@@ -233,6 +233,27 @@ void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
     stop_here(g, frame, vectors, GRI_STOP_CHECK);
 }
 
+/* A stop in a call of ours, as gr_yield is one: what the caller needs is saved by the switch. */
+void gri_give_way_slow(struct gr_g *g, uint64_t pc)
+{
+    struct gr_m *m;
+    uint64_t w;
+
+    /* Handlers of signals that others installed may be elsewhere. */
+    if (g->nopreempt > 0 || !on_stack_of(g, (uint64_t)__builtin_frame_address(0)))
+        return;
+    m = gri_m();
+    w = gri_handshake_reset(m->guard, g->guard_bound, &g->word);
+    if (gri_word_state(w) != GR_RUNNING || !wanted(m, g, w))
+        return;
+    atomic_fetch_add_explicit(&m->preempts_sync, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&g->preempts_sync, 1, memory_order_relaxed);
+    atomic_store_explicit(&g->pc_hint, pc, memory_order_relaxed);
+    /* relaxed: a hint for suspenders. */
+    atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
+    gri_mcall(gri_preempt_park, NULL);
+}
+
 void arch_on_async(struct arch_frame *frame, void *vectors)
 {
     struct gr_g *g = gri_self();

@@ -207,6 +207,7 @@ int gr_select(struct gr_select_case *cases, size_t count, int64_t timeout_ns)
 
     if (!g)
         return -EPERM;
+    gri_give_way(g, GRI_CALLER);
     if (count > GR_SELECT_CASES_MAX)
         return -EINVAL;
     for (size_t i = 0; i < count; i++) {

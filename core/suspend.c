@@ -548,7 +548,8 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
         GR_PANIC("gr_suspend inside a no-preempt section");
     if (id == atomic_load_explicit(&self->id, memory_order_relaxed))
         return -EDEADLK;
-    if (gr_cancelled())
+    /* acquire; pairs with gr_cancel. */
+    if (atomic_load_explicit(&self->cancel, memory_order_acquire))
         return -ECANCELED;
     result = g2g_begin(self, hold, id, timeout_ns, &ask.target);
     if (result != 0)

@@ -153,6 +153,7 @@ int gr_mutex_try_lock(gr_mutex *mutex)
 
     if (!g)
         return -EPERM;
+    gri_give_way(g, GRI_CALLER);
     gri_lock(queue_lock(&mutex->waiters));
     if (!mutex->held) {
         own(mutex, g);
@@ -187,6 +188,7 @@ int gr_mutex_lock(gr_mutex *mutex)
 {
     struct gr_g *g = gri_self();
 
+    gri_give_way(g, GRI_CALLER);
     return g ? mutex_lock(mutex, g, GRI_CALLER) : -EPERM;
 }
 
