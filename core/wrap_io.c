@@ -434,8 +434,16 @@ static ssize_t wrap_sendfile(int out, int in, off_t *at, size_t bytes)
     return gri_wrap_result(GRI_SYS(g, SYS_sendfile, out, in, (long)at, (long)bytes));
 }
 
-GRI_WRAP_SIMPLE(ssize_t, vmsplice, (int fd, const struct iovec *v, size_t n, unsigned flags),
-                (fd, v, n, flags))
+/* Into a pipe or out of it, as the descriptor is: nothing is known to wait for. */
+static ssize_t wrap_vmsplice(int fd, const struct iovec *v, size_t n, unsigned flags)
+{
+    struct gr_g *g = gri_wrap_enter();
+
+    if (!g || (flags & SPLICE_F_NONBLOCK))
+        return vmsplice(fd, v, n, flags);
+    return gri_wrap_result(GRI_SYS(g, SYS_vmsplice, fd, (long)v, (long)n, flags));
+}
+
 GRI_WRAP_SIMPLE(ssize_t, copy_file_range,
                 (int in, off64_t *in_at, int out, off64_t *out_at, size_t bytes, unsigned flags),
                 (in, in_at, out, out_at, bytes, flags))

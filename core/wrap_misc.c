@@ -289,6 +289,9 @@ static long wrap_syscall(long nr, ...)
     GRI_SYSCALL_ENTER(g);
     result = arch_cancellable_syscall((const uint32_t *)(const void *)&g->cancel, nr, args);
     gri_syscall_exit(g);
+    /* What the canceller's signal has cut short: nobody is to try again. */
+    if (result == -EINTR && gri_wrap_cancelled(g))
+        result = -ECANCELED;
     return gri_wrap_result(result);
 }
 

@@ -142,6 +142,8 @@ static void cancel_ends_what_blocks(void **state)
         "waitpid",
         "pause",
         "syscall_futex",
+        "syscall_ppoll",
+        "vmsplice",
 #endif
     };
 
