@@ -31,7 +31,8 @@ extern bool fake_births_told;
 void fake_label(uint64_t id, const char *key, const char *value);
 void fake_end(uint64_t id); /* it ends, and the event is told */
 unsigned fake_holds(uint64_t id);
-/* Tells the pending hold on a running goroutine. */
+bool fake_pending(uint64_t id);
+/* Tells the pending holds on a running goroutine; the second one the oldest alone. */
 void fake_tell_stopped(uint64_t id);
 void fake_tell_withdrawn(uint64_t id);
 extern bool fake_cancelled_all;
@@ -58,6 +59,9 @@ void fake_run(void);
 /* Runs posted tasks alone: pool jobs wait. */
 void fake_run_posts(void);
 
+/* One step of what there is to do, the `pick`-th: a posted task, a job's work, its end, or a timer. False: nothing is. */
+bool fake_step(unsigned pick);
+
 /* How many jobs the pool has. */
 size_t fake_jobs(void);
 
@@ -72,6 +76,7 @@ extern void (*fake_on_reply)(struct fake_call *call);
 
 /* From now on answers in pieces are not pulled by themselves, but by fake_pull: a slow reader. */
 extern bool fake_slow;
+extern uint64_t fake_client; /* whose calls are started */
 
 struct fake_call {
     struct api_call call;

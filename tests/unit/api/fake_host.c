@@ -15,10 +15,14 @@
 struct api *fake_api;
 struct api_config fake_config;
 static struct api_task *posted, **posted_last = &posted;
-static struct api_job *jobs[256];
+static struct {
+    struct api_job *job;
+    bool worked;
+} jobs[256];
 static size_t job_count;
 static uint64_t alarm_ns;
 bool fake_slow;
+uint64_t fake_client;
 void (*fake_on_reply)(struct fake_call *call);
 
 static void host_post(void *ctx, struct api_task *task)
@@ -31,7 +35,8 @@ static void host_post(void *ctx, struct api_task *task)
 static void host_pool(void *ctx, struct api_job *job)
 {
     assert_true(job_count < 256);
-    jobs[job_count++] = job;
+    jobs[job_count].worked = false;
+    jobs[job_count++].job = job;
 }
 
 size_t fake_jobs(void)
@@ -157,6 +162,7 @@ int fake_host_start(void **state)
     fake_config.version = "1";
     alarm_ns = UINT64_MAX;
     fake_slow = false;
+    fake_client = 0;
     fake_on_reply = NULL;
     fake_api = api_create(&host, &fake_config);
     return fake_api ? 0 : -1;
@@ -170,15 +176,54 @@ int fake_host_stop(void **state)
     return 0;
 }
 
+static void run_post(void)
+{
+    struct api_task *task = posted;
+    posted = task->next;
+    if (!posted)
+        posted_last = &posted;
+    task->run(task);
+}
+
 void fake_run_posts(void)
 {
-    while (posted) {
-        struct api_task *task = posted;
-        posted = task->next;
-        if (!posted)
-            posted_last = &posted;
-        task->run(task);
+    while (posted)
+        run_post();
+}
+
+/* Its work, or, after that, its end. */
+static void run_job(size_t at)
+{
+    struct api_job *job = jobs[at].job;
+    if (!jobs[at].worked) {
+        jobs[at].worked = true;
+        job->work(job);
+        return;
     }
+    memmove(&jobs[at], &jobs[at + 1], (--job_count - at) * sizeof jobs[0]);
+    job->done(job);
+}
+
+static void run_alarm(void)
+{
+    alarm_ns = UINT64_MAX;
+    api_tick(fake_api);
+}
+
+bool fake_step(unsigned pick)
+{
+    bool due = alarm_ns <= gr_now_ns();
+    size_t count = job_count + (posted != NULL) + due;
+    if (!count)
+        return false;
+    pick %= count;
+    if (pick < job_count)
+        run_job(pick);
+    else if (pick == job_count && posted)
+        run_post();
+    else
+        run_alarm();
+    return true;
 }
 
 void fake_run(void)
@@ -186,15 +231,12 @@ void fake_run(void)
     for (bool again = true; again;) {
         again = posted || job_count || alarm_ns <= gr_now_ns();
         fake_run_posts();
-        if (job_count) {
-            struct api_job *job = jobs[--job_count];
-            job->work(job);
-            job->done(job);
-        }
-        if (alarm_ns <= gr_now_ns()) {
-            alarm_ns = UINT64_MAX;
-            api_tick(fake_api);
-        }
+        if (job_count && !jobs[job_count - 1].worked)
+            run_job(job_count - 1);
+        if (job_count && jobs[job_count - 1].worked)
+            run_job(job_count - 1);
+        if (alarm_ns <= gr_now_ns())
+            run_alarm();
     }
 }
 
@@ -215,6 +257,7 @@ struct fake_call *fake_start_as(const char *method, const char *target, const ch
     }
     fake->call.api = fake_api;
     fake->call.host_ctx = fake;
+    fake->call.client = fake_client;
     fake->call.request = (struct api_request){
         .method = method,
         .target = target,

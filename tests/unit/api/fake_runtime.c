@@ -11,7 +11,7 @@
 
 static struct fake_goroutine {
     struct gr_info info;
-    struct gr_hold *pending;
+    struct gr_hold *pending; /* the oldest; the others by `next` */
 } goroutines[GOROUTINES_MAX];
 static uint64_t count, clock_ns;
 static gr_event_fn *event_fn;
@@ -78,13 +78,20 @@ void fake_label(uint64_t id, const char *key, const char *value)
     strcpy(info->label[info->label_count++].value, value);
 }
 
+static struct gr_hold *take_pending(struct fake_goroutine *g)
+{
+    struct gr_hold *hold = g->pending;
+    if (hold)
+        g->pending = hold->next;
+    return hold;
+}
+
 void fake_end(uint64_t id)
 {
-    struct gr_hold *pending = goroutines[id - 1].pending;
-    goroutines[id - 1].info.state = GR_DEAD;
-    goroutines[id - 1].pending = NULL;
-    if (pending) {
-        goroutines[id - 1].info.holds--;
+    struct fake_goroutine *g = &goroutines[id - 1];
+    g->info.state = GR_DEAD;
+    for (struct gr_hold *pending; (pending = take_pending(g));) {
+        g->info.holds--;
         atomic_store(&pending->state, GR_HOLD_GONE);
         pending->done(pending);
     }
@@ -97,11 +104,13 @@ unsigned fake_holds(uint64_t id)
     return goroutines[id - 1].info.holds;
 }
 
-static void tell(uint64_t id, enum gr_hold_state state)
+bool fake_pending(uint64_t id)
 {
-    struct fake_goroutine *g = &goroutines[id - 1];
-    struct gr_hold *hold = g->pending;
-    g->pending = NULL;
+    return goroutines[id - 1].pending != NULL;
+}
+
+static void tell(struct fake_goroutine *g, struct gr_hold *hold, enum gr_hold_state state)
+{
     hold->stopped_ns = clock_ns;
     hold->safepoint = GR_SAFEPOINT_ASYNC;
     hold->stopped_in = GR_PREEMPTED;
@@ -115,16 +124,19 @@ static void tell(uint64_t id, enum gr_hold_state state)
 
 void fake_tell_stopped(uint64_t id)
 {
-    tell(id, GR_HOLD_STOPPED);
+    struct fake_goroutine *g = &goroutines[id - 1];
+    for (struct gr_hold *hold; (hold = take_pending(g));)
+        tell(g, hold, GR_HOLD_STOPPED);
 }
 
 void fake_tell_withdrawn(uint64_t id)
 {
-    struct gr_hold *hold = goroutines[id - 1].pending;
+    struct fake_goroutine *g = &goroutines[id - 1];
+    struct gr_hold *hold = take_pending(g);
     hold->refused[GR_REFUSED_LIBC] = 3;
     hold->attempts = 4;
     hold->pc = 0xabc;
-    tell(id, GR_HOLD_WITHDRAWN);
+    tell(g, hold, GR_HOLD_WITHDRAWN);
 }
 
 /* ---- runtime.h
@@ -177,7 +189,11 @@ int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hol
     hold->asked_ns = clock_ns;
     g->info.holds++;
     if (g->info.state == GR_RUNNING) {
-        g->pending = hold;
+        struct gr_hold **last = &g->pending;
+        while (*last)
+            last = &(*last)->next;
+        hold->next = NULL;
+        *last = hold;
         atomic_store(&hold->state, GR_HOLD_PENDING);
         return GR_HOLD_PENDING;
     }
@@ -193,9 +209,12 @@ bool gr_hold_cancel(struct gr_hold *hold)
     if (!hold->id || atomic_load(&hold->state) != GR_HOLD_PENDING)
         return false;
     struct fake_goroutine *g = &goroutines[hold->id - 1];
-    if (g->pending != hold)
+    struct gr_hold **link = &g->pending;
+    while (*link && *link != hold)
+        link = &(*link)->next;
+    if (!*link)
         return false;
-    g->pending = NULL;
+    *link = hold->next;
     g->info.holds--;
     atomic_store(&hold->state, GR_HOLD_WITHDRAWN);
     return true;
