@@ -99,6 +99,7 @@ struct api_config {
     const char *gdb_unix;                  /* where gdb can connect by itself; NULL: nowhere */
     const _Atomic(uint32_t) *gdb_sessions; /* how many there are; may be NULL */
     const char *modules_dir;               /* absolute; NULL: none. Must outlive the api */
+    size_t cut_bytes_max, cuts_bytes_max;  /* for tests; 0: API_CUT_BYTES_MAX, API_CUTS_BYTES_MAX */
 };
 
 /* From now on these count and no others. Loop thread. */

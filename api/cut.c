@@ -35,29 +35,43 @@ static bool grow(struct gr_copy *scratch)
     return true;
 }
 
-/* Room in the newest block, or in a new one; never freed by itself. NULL: out of memory. */
-static void *place(struct api_cut *cut, size_t bytes)
+/* A new block for `bytes` or more. */
+static int add_block(struct api_cut *cut, size_t bytes)
 {
-    struct api_cut_block *block = cut->blocks;
-    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    if (!block || block->size - block->used < bytes) {
-        size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
-        block = malloc(sizeof *block + size);
-        if (!block)
-            return NULL;
-        *block = (struct api_cut_block){.next = cut->blocks, .size = size};
-        cut->blocks = block;
+    struct api *api = cut->api;
+    size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+    size_t most = api->config.cuts_bytes_max ? api->config.cuts_bytes_max : API_CUTS_BYTES_MAX;
+    size_t before = atomic_fetch_add_explicit(&api->cut_bytes, size, memory_order_relaxed);
+    struct api_cut_block *block = before + size <= most ? malloc(sizeof *block + size) : NULL;
+    if (!block) {
+        atomic_fetch_sub_explicit(&api->cut_bytes, size, memory_order_relaxed);
+        return before + size <= most ? -ENOMEM : -EDQUOT;
     }
-    block->used += bytes;
-    return block->bytes + block->used - bytes;
+    *block = (struct api_cut_block){.next = cut->blocks, .size = size};
+    cut->blocks = block;
+    return 0;
+}
+
+/* Room in the newest block, or in a new one; never freed by itself. */
+static int place(struct api_cut *cut, size_t bytes, void *out)
+{
+    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    bool fits = cut->blocks && cut->blocks->size - cut->blocks->used >= bytes;
+    int err = fits ? 0 : add_block(cut, bytes);
+    if (err)
+        return err;
+    *(void **)out = cut->blocks->bytes + cut->blocks->used;
+    cut->blocks->used += bytes;
+    return 0;
 }
 
 /* A copy that is just large enough. */
-static struct gr_copy *compact(struct api_cut *cut, const struct gr_copy *scratch)
+static int compact(struct api_cut *cut, const struct gr_copy *scratch)
 {
-    struct gr_copy *copy = place(cut, sizeof *copy + scratch->copied_bytes + scratch->vector_bytes);
-    if (!copy)
-        return NULL;
+    struct gr_copy *copy;
+    int err = place(cut, sizeof *copy + scratch->copied_bytes + scratch->vector_bytes, &copy);
+    if (err)
+        return err;
     *copy = *scratch;
     copy->stack = (uint8_t *)(copy + 1);
     copy->stack_capacity = scratch->copied_bytes;
@@ -65,7 +79,13 @@ static struct gr_copy *compact(struct api_cut *cut, const struct gr_copy *scratc
     copy->vector_capacity = scratch->vector_bytes;
     memcpy(copy->stack, scratch->stack, scratch->copied_bytes);
     memcpy(copy->vectors, scratch->vectors, scratch->vector_bytes);
-    return copy;
+    cut->copy[cut->count++] = copy;
+    return 0;
+}
+
+static size_t cut_bytes_max(const struct api *api)
+{
+    return api->config.cut_bytes_max ? api->config.cut_bytes_max : API_CUT_BYTES_MAX;
 }
 
 static int take_one(struct api_cut *cut, const struct gr_hold *hold, struct gr_copy *scratch)
@@ -76,14 +96,10 @@ static int take_one(struct api_cut *cut, const struct gr_hold *hold, struct gr_c
     if (err)
         return err;
     size_t bytes = scratch->copied_bytes + scratch->vector_bytes;
-    if (bytes > API_CUT_BYTES_MAX - cut->bytes)
+    if (bytes > cut_bytes_max(cut->api) - cut->bytes)
         return -E2BIG;
-    struct gr_copy *copy = compact(cut, scratch);
-    if (!copy)
-        return -ENOMEM;
-    cut->copy[cut->count++] = copy;
     cut->bytes += bytes;
-    return 0;
+    return compact(cut, scratch);
 }
 
 int api_cut_take(struct api_cut *cut, const struct api_suspension *suspension)
@@ -91,7 +107,8 @@ int api_cut_take(struct api_cut *cut, const struct api_suspension *suspension)
     struct gr_copy scratch = {.stack_capacity = gr_copy_stack_bytes_max(),
                               .vector_capacity = gr_copy_vector_bytes_max()};
     int err = 0;
-    *cut = (struct api_cut){.copy = calloc(suspension->count + 1, sizeof *cut->copy)};
+    *cut = (struct api_cut){.api = suspension->api,
+                            .copy = calloc(suspension->count + 1, sizeof *cut->copy)};
     scratch.stack = malloc(scratch.stack_capacity);
     scratch.vectors = malloc(scratch.vector_capacity + 1);
     if (!cut->copy || !scratch.stack || !scratch.vectors)
@@ -109,6 +126,7 @@ void api_cut_free(struct api_cut *cut)
 {
     for (struct api_cut_block *block = cut->blocks, *next; block; block = next) {
         next = block->next;
+        atomic_fetch_sub_explicit(&cut->api->cut_bytes, block->size, memory_order_relaxed);
         free(block);
     }
     free(cut->copy);
@@ -120,7 +138,11 @@ bool api_cut_problem(struct api_call *call, int err)
     if (err == -E2BIG)
         api_problem(call, 413, API_CODE_TOO_LARGE,
                     "the stacks are more than %zu MiB together; choose fewer goroutines",
-                    API_CUT_BYTES_MAX >> 20);
+                    cut_bytes_max(call->api) >> 20);
+    else if (err == -EDQUOT)
+        api_problem(call, 503, API_CODE_OUT_OF_RESOURCES,
+                    "copies of stacks that wait to be read by others, or to be saved, take all the "
+                    "room that there is for them; try again later");
     else if (err)
         api_problem_no_memory(call);
     return err != 0;

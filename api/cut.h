@@ -18,21 +18,26 @@
 
 #include "api.h"
 
-/* Of all copies together: stacks and vector registers. */
+/* Of all copies of a cut together: stacks and vector registers. */
 #define API_CUT_BYTES_MAX ((size_t)1 << 30)
+/*
+ * Of all cuts together that are kept until their answers were sent: who reads none of his would else take all memory there is.
+ */
+#define API_CUTS_BYTES_MAX ((size_t)2 << 30)
 
 struct api_call;
 struct api_group;
 struct api_suspension;
 
 struct api_cut {
+    struct api *api;
     struct gr_copy **copy;
     size_t count, bytes;
     struct api_cut_block
         *blocks; /* where the copies are, the newest first: a few to free, which the loop does */
 };
 
-/* Pool. 0, -ENOMEM, or -E2BIG: more than API_CUT_BYTES_MAX. */
+/* Pool. 0, -ENOMEM, -E2BIG: more than API_CUT_BYTES_MAX, or -EDQUOT: all cuts are more than API_CUTS_BYTES_MAX. */
 int api_cut_take(struct api_cut *cut, const struct api_suspension *suspension);
 void api_cut_free(struct api_cut *cut);
 

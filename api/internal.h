@@ -121,6 +121,7 @@ struct api {
     struct api_saved_table saved;
     struct api_keys keys;
     struct api_names names;
+    _Atomic(size_t) cut_bytes;  /* cut.c: of blocks that there are. Relaxed: a number by itself */
     pthread_mutex_t notes_lock; /* guards notes and module_names */
     struct api_module_note {
         char *name, *path, *error;

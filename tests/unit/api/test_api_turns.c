@@ -368,6 +368,38 @@ static void one_module_is_loaded_at_a_time(void **state)
         ends_with(loads[i], 404, "not-found");
 }
 
+/* The fake's copies are of 16 bytes each, and blocks of them of a MiB. */
+static void a_cut_has_its_limit_and_so_have_all_together(void **state)
+{
+    struct fake_call *cores[4];
+    api_destroy(fake_api);
+    fake_config.cut_bytes_max = 48;
+    fake_config.cuts_bytes_max = 3 << 20;
+    fake_host_start(state);
+    for (int i = 0; i < 3; i++)
+        fake_goroutine(GR_WAITING);
+    for (int i = 0; i < 4; i++) { /* three are kept, since nobody has read them */
+        cores[i] = fake_start("GET", "/debug/core?all=1", NULL);
+        fake_run();
+        assert_true(cores[i]->replied);
+        assert_int_equal(cores[i]->call.reply.status, i < 3 ? 200 : 503);
+    }
+    assert_non_null(strstr(cores[3]->call.reply.headers.data, "Retry-After: 1\r\n"));
+    ends_with(cores[3], 503, "out-of-resources");
+    fake_finish(cores[1], false);
+    cores[1] = fake_start("GET", "/debug/core?all=1", NULL);
+    fake_run();
+    assert_int_equal(cores[1]->call.reply.status, 200);
+    for (int i = 0; i < 3; i++)
+        fake_finish(cores[i], true);
+    fake_goroutine(GR_WAITING); /* 64 bytes now */
+    cores[0] = fake_start("GET", "/debug/core?all=1", NULL);
+    fake_run();
+    ends_with(cores[0], 413, "too-large");
+    for (unsigned id = 1; id <= 4; id++)
+        assert_int_equal(fake_holds(id), 0);
+}
+
 /* Its text is large, what it names is one. */
 static char *long_body(void)
 {
@@ -486,6 +518,7 @@ int main(void)
         CALLS(whoever_has_the_turn_of_cuts_or_loads_waits_for_no_long_work),
         CALLS(a_cut_of_nobody_keeps_no_other_waiting_for_its_answer),
         CALLS(one_module_is_loaded_at_a_time),
+        CALLS(a_cut_has_its_limit_and_so_have_all_together),
         CALLS(a_long_body_is_read_on_the_pool_and_refused_like_a_short_one),
         CALLS(whoever_goes_while_its_body_is_read_holds_nobody),
         CALLS(the_timeout_of_a_set_does_not_count_the_look_for_it),
