@@ -94,15 +94,28 @@ static void withdraw(struct api_gate *gate, struct api_turn *turn)
 /* ---- Turns
  * ----------------------------------------------------------------------------------------- */
 
+static bool has_room(const struct api_gate *gate)
+{
+    return gate->running < gate->at_once + gate->ahead &&
+           gate->running - gate->running_ahead < gate->at_once;
+}
+
+/* Where others wait, one place is left to them: those that go ahead may be followed by more of them for ever. */
+static bool has_room_ahead(const struct api_gate *gate)
+{
+    size_t all = gate->at_once + gate->ahead;
+    return gate->running < all && (!gate->first || gate->running_ahead + 1 < all);
+}
+
 static struct api_turn *next_turn(struct api_gate *gate)
 {
     struct api_turn *turn = gate->ahead_first;
-    if (turn && gate->running < gate->at_once + gate->ahead) {
+    if (turn && has_room_ahead(gate)) {
         leave(&gate->ahead_first, &gate->ahead_last, NULL, turn, NULL);
         return turn;
     }
     turn = gate->first;
-    if (!turn || gate->running >= gate->at_once)
+    if (!turn || !has_room(gate))
         return NULL;
     struct api_turn *heir = pass_on(turn);
     leave(&gate->first, &gate->last, NULL, turn, NULL);
@@ -120,6 +133,7 @@ static void serve(struct api_gate *gate)
     gate->serving = true;
     while ((turn = next_turn(gate))) { /* each takes one that waits away */
         gate->running++;
+        gate->running_ahead += turn->ahead;
         turn->state = API_TURN_HAD;
         turn->begin(turn);
     }
@@ -128,7 +142,7 @@ static void serve(struct api_gate *gate)
 
 bool api_gate_open(const struct api_gate *gate)
 {
-    return !gate->serving && gate->running < gate->at_once;
+    return !gate->serving && !gate->first && has_room(gate);
 }
 
 void api_turn_ask(struct api_gate *gate, struct api_turn *turn)
@@ -150,6 +164,7 @@ void api_turn_end(struct api_gate *gate, struct api_turn *turn)
     if (state != API_TURN_HAD)
         return;
     gate->running--;
+    gate->running_ahead -= turn->ahead;
     serve(gate);
 }
 

@@ -15,8 +15,8 @@
  *
  *   T1  Loop only, but for api_work.run.
  *   T2  A turn that waits is in its gate exactly once; the first of each client is in the row, those behind it hang on it.
- *   T3  `running` counts the turns that are had. Nobody waits while one could be had, except within api_turn_ask and
- *       api_turn_end.
+ *   T3  `running` counts the turns that are had, `running_ahead` those of them that went ahead. Nobody waits while one
+ *       could be had, except within api_turn_ask and api_turn_end.
  */
 #ifndef API_TURNS_H
 #define API_TURNS_H
@@ -41,7 +41,7 @@ struct api_turn {
 
 struct api_gate {
     size_t at_once, ahead; /* how many may be had, and how many more of those that go ahead */
-    size_t running;        /* T3 */
+    size_t running, running_ahead; /* T3 */
     bool serving;
     struct api_turn *first, *last; /* the row of clients */
     struct api_turn *ahead_first, *ahead_last;

@@ -73,10 +73,32 @@ static void what_goes_ahead_has_a_place_of_its_own(void **state)
     assert_int_equal(begun, 3);
     api_turn_end(&gate, &turns[0]);
     assert_int_equal(order[3], 5);
-    api_turn_end(&gate, &turns[4]); /* its place is for nobody else */
-    assert_int_equal(begun, 4);
-    api_turn_end(&gate, &turns[5]);
+    api_turn_end(&gate, &turns[4]);
+    assert_int_equal(begun, 5);
     assert_int_equal(order[4], 2);
+    api_turn_end(&gate, &turns[5]); /* its place is for nobody else */
+    assert_int_equal(begun, 5);
+}
+
+static void those_that_go_ahead_for_ever_leave_a_place_to_others(void **state)
+{
+    new_gate(2, 1);
+    for (unsigned i = 0; i < 3; i++)
+        ask(i, i, true);
+    ask(10, 1, false);
+    ask(11, 1, false);
+    for (unsigned i = 3; i < 9; i++)
+        ask(i, i, true);
+    assert_int_equal(begun, 3);
+    api_turn_end(&gate, &turns[0]);
+    assert_int_equal(order[3], 10);
+    api_turn_end(&gate, &turns[1]); /* and two to them, the one that is left and another */
+    assert_int_equal(order[4], 3);
+    api_turn_end(&gate, &turns[10]);
+    assert_int_equal(order[5], 11);
+    api_turn_end(&gate, &turns[11]); /* nobody else waits */
+    assert_int_equal(order[6], 4);
+    assert_int_equal(gate.running_ahead, 3);
 }
 
 static void end_in_begin(struct api_turn *turn)
@@ -506,6 +528,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_asks_for_much_waits_for_each_other_client_in_between),
         cmocka_unit_test(what_goes_ahead_has_a_place_of_its_own),
+        cmocka_unit_test(those_that_go_ahead_for_ever_leave_a_place_to_others),
         cmocka_unit_test(turns_that_are_over_at_once_need_no_stack_each),
         cmocka_unit_test(turns_come_in_the_order_of_the_model_whoever_withdraws),
         CALLS(nobody_stands_still_for_a_cut_that_waits),
