@@ -273,9 +273,19 @@ static void read_body(struct api_call *call)
     call->body = json_object();
 }
 
+/* Its token may have been taken away meanwhile; its connection is closed then. */
+static bool still_counts(struct api_call *call)
+{
+    if (api_credential_counts(call->api, &call->credential))
+        return true;
+    api_problem(call, 401, API_CODE_UNAUTHORIZED,
+                "the token was taken away while the request waited; nothing was done");
+    return false;
+}
+
 static void body_was_read(struct api_call *call)
 {
-    if (call->reply.status || !may_begin(call))
+    if (call->reply.status || !may_begin(call) || !still_counts(call))
         api_call_done(call);
     else
         handle(call);

@@ -477,6 +477,28 @@ static void whoever_goes_while_its_body_is_read_holds_nobody(void **state)
     assert_int_equal(fake_holds(runs), 0);
 }
 
+static void a_token_that_is_taken_away_while_a_body_is_read_starts_nothing(void **state)
+{
+    struct api_token token = {.name = "t", .scopes = API_SCOPE_ALL};
+    struct gr_info info;
+    char header[8 + 2 * API_TOKEN_BYTES], json[30000];
+    snprintf(header, sizeof header, "Bearer %0*d", 2 * API_TOKEN_BYTES, 0);
+    snprintf(json, sizeof json, "{\"module\":\"mod\",\"entry\":\"main\"%20000s", "}");
+    for (int taken = 0; taken < 2; taken++) {
+        api_tokens_set(fake_api, &token, 1);
+        struct fake_call *call =
+            fake_start_as("POST", "/v1/goroutines", json, (struct api_peer){.tcp = true},
+                          "Authorization", header);
+        assert_int_equal(fake_jobs(), 1);
+        if (taken)
+            api_tokens_set(fake_api, NULL, 0);
+        fake_run();
+        ends_with(call, taken ? 401 : 201, taken ? "unauthorized" : "");
+    }
+    assert_int_equal(gr_info(1, &info), 0);
+    assert_true(gr_info(2, &info) < 0);
+}
+
 static void the_timeout_of_a_set_does_not_count_the_look_for_it(void **state)
 {
     uint64_t runs = fake_goroutine(GR_RUNNING);
@@ -544,6 +566,7 @@ int main(void)
         CALLS(a_cut_has_its_limit_and_so_have_all_together),
         CALLS(a_long_body_is_read_on_the_pool_and_refused_like_a_short_one),
         CALLS(whoever_goes_while_its_body_is_read_holds_nobody),
+        CALLS(a_token_that_is_taken_away_while_a_body_is_read_starts_nothing),
         CALLS(the_timeout_of_a_set_does_not_count_the_look_for_it),
         CALLS(in_the_drain_an_answer_may_end_other_calls_that_wait),
     };
