@@ -201,7 +201,7 @@ static int64_t bear(const struct birth *birth)
     if (g->is_root || atomic_load_explicit(&gri_births_told, memory_order_seq_cst))
         gri_event(GR_EVENT_CREATED, id, atomic_load_explicit(&g->root, memory_order_relaxed), NULL);
     gri_trace(GR_TRACE_BORN, g, 0, atomic_load_explicit(&g->parent, memory_order_relaxed));
-    gri_enqueue(g, true);
+    gri_enqueue(g, false);
     return (int64_t)id;
 }
 

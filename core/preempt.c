@@ -174,7 +174,7 @@ void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg)
             /* relaxed: the next one, also out of the next slot, begins a slice of its own. */
             if (m->p)
                 atomic_store_explicit(&m->p->run_since, m->ticks, memory_order_relaxed);
-            gri_enqueue_global(g);
+            gri_enqueue_global(g, false);
         }
         return;
     }

@@ -1,5 +1,5 @@
 /*
- * runq.c: run queues: one ring and one "next" slot a processor, and one global list.
+ * runq.c: run queues: one ring and one "next" slot a processor, and two global lists.
  *
  * The ring is in ring.h. A full ring sends half of
  * itself to the global list. What was just born or woken goes to `next` and runs before the ring, within the
@@ -9,7 +9,7 @@
  *
  * Invariants
  *   Q1, Q2  of the ring: ring.h.
- *   Q3  sched.lock guards the global list; its length is also readable without.
+ *   Q3  sched.lock guards the global lists; their length together is also readable without.
  */
 #include "scheduler.h"
 
@@ -94,46 +94,76 @@ struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_n
 
 /* ---- The global list ----------------------------------------------------------------------------- */
 
-void gri_global_push_all(struct gr_g *head, struct gr_g *tail, uint32_t count)
+/*
+ * There are two lists. Who woke up and found every next slot taken would, behind thousands that only compute, wait for
+ * seconds: a slice of each. Such goroutines are in a list of their own, and the two have turns: one of each in two, so that
+ * neither starves the other whatever its length. A newborn is not among them, since thousands may be born at once.
+ * Rejected: a place at the queue's head, where the last to come would go first.
+ */
+static void push_to(struct gri_global_list *list, struct gr_g *head, struct gr_g *tail,
+                    uint32_t count)
 {
     gri_lock(&gri_sched.lock);
-    if (gri_sched.queue_tail)
-        gri_sched.queue_tail->queue_next = head;
+    if (list->tail)
+        list->tail->queue_next = head;
     else
-        gri_sched.queue_head = head;
-    gri_sched.queue_tail = tail;
+        list->head = head;
+    list->tail = tail;
     /* relaxed: written under the lock; readers without it follow a fence or look again. */
     atomic_fetch_add_explicit(&gri_sched.queue_length, count, memory_order_relaxed);
     gri_unlock(&gri_sched.lock);
 }
 
+void gri_global_push_all(struct gr_g *head, struct gr_g *tail, uint32_t count)
+{
+    push_to(&gri_sched.queue, head, tail, count);
+}
+
+/* sched.lock held. */
+static struct gr_g *take_first(struct gri_global_list *list)
+{
+    struct gr_g *g = list->head;
+
+    list->head = g->queue_next;
+    if (!list->head)
+        list->tail = NULL;
+    g->queue_next = NULL;
+    return g;
+}
+
+/* sched.lock held: a processor's share, up to `most`; all but the first in *rest. Returns how many. */
+static uint32_t take_share(struct gri_global_list *list, uint32_t most, struct gr_g **first,
+                           struct gr_g **rest)
+{
+    /* relaxed: written under the lock. */
+    uint32_t length = atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed);
+    uint32_t share = length / atomic_load_explicit(&gri_sched.procs, memory_order_relaxed) + 1;
+    struct gr_g **end = rest;
+    uint32_t taken = 1;
+
+    *first = take_first(list);
+    for (; taken < share && taken < most && list->head; taken++) {
+        *end = take_first(list);
+        end = &(*end)->queue_next;
+    }
+    return taken;
+}
+
 struct gr_g *gri_global_pop(struct gr_p *p, uint32_t most)
 {
     struct gr_g *first = NULL, *rest = NULL;
-    uint32_t length, take;
+    uint32_t taken = 0;
 
     /* relaxed: zero now may be stale by the next round, which looks again. */
     if (atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed) == 0)
         return NULL;
     gri_lock(&gri_sched.lock);
-    length = atomic_load_explicit(&gri_sched.queue_length, memory_order_relaxed);
-    take = length / atomic_load_explicit(&gri_sched.procs, memory_order_relaxed) + 1;
-    if (take > length)
-        take = length;
-    if (take > most)
-        take = most;
-    if (take > 0) {
-        struct gr_g *last = first = gri_sched.queue_head;
-
-        for (uint32_t i = 1; i < take; i++)
-            last = last->queue_next;
-        gri_sched.queue_head = last->queue_next;
-        if (!gri_sched.queue_head)
-            gri_sched.queue_tail = NULL;
-        last->queue_next = NULL;
-        rest = first->queue_next;
-        atomic_fetch_sub_explicit(&gri_sched.queue_length, take, memory_order_relaxed);
-    }
+    p->woken_had = gri_sched.woken.head && (!p->woken_had || !gri_sched.queue.head);
+    if (p->woken_had) /* one, if others compute: in p's ring it would be behind those */
+        taken = take_share(&gri_sched.woken, gri_sched.queue.head ? 1 : most, &first, &rest);
+    else if (gri_sched.queue.head)
+        taken = take_share(&gri_sched.queue, most, &first, &rest);
+    atomic_fetch_sub_explicit(&gri_sched.queue_length, taken, memory_order_relaxed);
     gri_unlock(&gri_sched.lock);
     while (rest) {
         struct gr_g *g = rest;
@@ -149,11 +179,11 @@ void gri_runq_rescue(struct gr_p *p)
     struct gr_g *g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
     uint32_t count = g != NULL;
 
-    if (g)
-        gri_enqueue_global(g);
+    if (g) /* it was about to run */
+        gri_enqueue_global(g, true);
     /* Bounded: the owner may push meanwhile. */
     while (count++ < GRI_RUNQ_SLOTS && gri_ring_take(&p->ring, &g, 1) == 1)
-        gri_enqueue_global(g);
+        gri_enqueue_global(g, false);
 }
 
 /* ---- Enqueueing ---------------------------------------------------------------------------------- */
@@ -196,39 +226,34 @@ static bool push_foreign_next(struct gr_g *g)
     return false;
 }
 
-void gri_enqueue(struct gr_g *g, bool fresh)
+static void enqueue_in(struct gri_global_list *list, struct gr_g *g)
+{
+    g->queue_next = NULL;
+    push_to(list, g, g, 1);
+    /* seq_cst; pairs with the fence in go_idle: it sees the global queue's length, or we see an idle p. */
+    atomic_thread_fence(memory_order_seq_cst);
+    gri_wake_one();
+    gri_monitor_work();
+}
+
+void gri_enqueue(struct gr_g *g, bool woken)
 {
     struct gr_m *m = gri_m();
 
     if (!m || !m->p) {
-        if (fresh && push_foreign_next(g)) {
-            gri_wake_one();
-            gri_monitor_work();
+        if (!push_foreign_next(g)) {
+            enqueue_in(woken ? &gri_sched.woken : &gri_sched.queue, g);
             return;
         }
-        gri_enqueue_global(g);
+    } else if (push_next(m->p, g, m->ticks) && gri_wake_in_vain()) {
+        gri_monitor_work();
         return;
-    }
-    if (fresh) {
-        if (push_next(m->p, g, m->ticks) && gri_wake_in_vain()) {
-            gri_monitor_work();
-            return;
-        }
-    } else {
-        gri_runq_push(m->p, g);
-        /* seq_cst; pairs with the fence in go_idle: it sees the ring's new tail, or we see an idle p. */
-        atomic_thread_fence(memory_order_seq_cst);
     }
     gri_wake_one();
     gri_monitor_work();
 }
 
-void gri_enqueue_global(struct gr_g *g)
+void gri_enqueue_global(struct gr_g *g, bool woken)
 {
-    g->queue_next = NULL;
-    gri_global_push_all(g, g, 1);
-    /* seq_cst; as in gri_enqueue, for the global queue's length. */
-    atomic_thread_fence(memory_order_seq_cst);
-    gri_wake_one();
-    gri_monitor_work();
+    enqueue_in(woken ? &gri_sched.woken : &gri_sched.queue, g);
 }

@@ -367,7 +367,7 @@ static bool retire_processor(struct gr_m *m)
     if (p->index < atomic_load_explicit(&gri_sched.procs, memory_order_relaxed))
         return false;
     while ((g = gri_runq_pop(p)))
-        gri_enqueue_global(g);
+        gri_enqueue_global(g, false);
     gri_processor_drain(p);
     gri_processor_release(m);
     gri_processor_idle_put(p);

@@ -55,7 +55,8 @@ struct gr_p {
     _Atomic(uint64_t) next_since;                    /* arch_ticks when `next` was filled */
     _Atomic(uint64_t) syscall_tick;                  /* system calls so far */
     bool inherit;                                    /* the g popped last came from `next` */
-    uint32_t owed; /* slices that the global queue is due, in parts of GRI_SLICE_OWED */
+    bool woken_had; /* its last turn with the global queue was the woken ones' */
+    uint32_t owed;  /* slices that the global queue is due, in parts of GRI_SLICE_OWED */
     struct gr_g *free_list;
     uint32_t free_count;
 
@@ -113,11 +114,16 @@ struct gr_m {
     _Atomic(uint64_t) signalled_ns; /* monotonic, of the last signal; relaxed: paces repetitions */
 };
 
+/* First in, first out, by queue_next. */
+struct gri_global_list {
+    struct gr_g *head, *tail;
+};
+
 /* Shared by all of core; one instance. */
 struct gri_sched {
     struct gri_lock lock;
     /* sched.lock */
-    struct gr_g *queue_head, *queue_tail;
+    struct gri_global_list queue, woken; /* queue_length counts both */
     struct gr_p *idle_p;
     struct gr_m *idle_m;
     struct gr_m *spare_m; /* their threads could not be made */
@@ -176,10 +182,13 @@ _Noreturn void gri_exit_goroutine(void);
 
 /* ---- runq.c -------------------------------------------------------------------------------------- */
 
-/* Makes a RUNNABLE g visible to the scheduler and wakes a thread if need be. From any thread. fresh: run it soon. */
-void gri_enqueue(struct gr_g *g, bool fresh);
-/* The same to the global queue's end: it had its slice. */
-void gri_enqueue_global(struct gr_g *g);
+/*
+ * Makes a RUNNABLE g, newborn or again there, visible to the scheduler and wakes a thread if need be: it runs soon. From any
+ * thread. woken: it has waited; where it cannot run soon it is not put behind those who had their slice.
+ */
+void gri_enqueue(struct gr_g *g, bool woken);
+/* The same to the global queue's end. */
+void gri_enqueue_global(struct gr_g *g, bool woken);
 struct gr_g *gri_runq_pop(struct gr_p *p);
 /* Moves all that waits for p to the global queue. From any thread. */
 void gri_runq_rescue(struct gr_p *p);

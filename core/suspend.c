@@ -66,7 +66,7 @@ static void release(struct gr_g *g, uint64_t generation)
     } while (!atomic_compare_exchange_weak_explicit(&g->word, &w, next, memory_order_acq_rel,
                                                     memory_order_acquire));
     if (queue)
-        gri_enqueue(g, true);
+        gri_enqueue(g, false);
 }
 
 int gr_hold_end(struct gr_hold *hold)

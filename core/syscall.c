@@ -89,7 +89,7 @@ static void exit_on_system_stack(struct gr_m *m, struct gr_g *g, void *arg)
             gri_go_on(m);
         } else if (next == GR_RUNNABLE) {
             gri_trace(GR_TRACE_READY, g, 0, 0);
-            gri_enqueue_global(g);
+            gri_enqueue_global(g, true);
         }
         break;
     }

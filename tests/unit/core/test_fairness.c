@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <dlfcn.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 static atomic_uint stop;
@@ -190,6 +191,79 @@ static void a_sleeper_wakes_behind_writers_and_spinners(void **state)
     }
 }
 
+/* ---- A crowd that computes ------------------------------------------------------------------------ */
+
+#define HOGS          600
+#define SLEEPERS      8
+#define HOG_SLICE     200 /* us */
+#define ROUNDS        50
+#define ROUND_NS      2000000u
+#define STUBBORN_WORK 10000000
+
+static struct spinner hogs[HOGS];
+static atomic_uint sleepers_done;
+
+/* All at the same moments, however late they were before. */
+static void wake_together(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        CHECK(gr_sleep_ns(ROUND_NS - (uint64_t)now.tv_nsec % ROUND_NS) == 0);
+    }
+    atomic_fetch_add(&sleepers_done, 1);
+}
+
+/* Its thread can't be had for a while: who waits for it is given to others. */
+static void be_stubborn(void *arg)
+{
+    atomic_uint *end = arg;
+
+    while (!atomic_load(end)) {
+        gr_nopreempt_begin();
+        work_for(STUBBORN_WORK);
+        gr_nopreempt_end();
+    }
+}
+
+/*
+ * Of those who wake at once all but one find the next slot taken, and who is in it may be given away. Put behind the crowd
+ * each would wait for a slice of every hog. In turns with it they need some two slices each.
+ */
+static void who_wakes_is_not_put_behind_a_crowd_that_computes(void **state)
+{
+    struct gr_stats before, after;
+    atomic_uint end = 0;
+    uint64_t slices;
+
+    (void)state;
+    assert_int_equal(gr_set_time_slice_us(HOG_SLICE), 0);
+    atomic_store(&sleepers_done, 0);
+    for (unsigned i = 0; i < HOGS; i++)
+        spinner_start(&hogs[i]);
+    assert_int_not_equal(gr_go(be_stubborn, &end), 0);
+    for (unsigned i = 0; i < SLEEPERS; i++)
+        assert_int_not_equal(gr_go(wake_together, NULL), 0);
+    gr_stats(&before);
+    eventually_count(&sleepers_done, SLEEPERS, "all sleepers have had their rounds");
+    gr_stats(&after);
+    slices =
+        after.preempts_sync + after.preempts_async - before.preempts_sync - before.preempts_async;
+    print_message("%d rounds of wakes took %llu slices\n", ROUNDS, (unsigned long long)slices);
+    assert_true(slices < ROUNDS * HOGS / 10);
+    /* Neither do they keep the crowd from its turns. */
+    for (unsigned i = 0; i < HOGS; i++)
+        eventually_moves(&hogs[i].count);
+    for (unsigned i = 0; i < HOGS; i++)
+        atomic_store(&hogs[i].stop, 1);
+    atomic_store(&end, 1);
+    eventually_alone(0);
+    expect_no_faults();
+    assert_int_equal(gr_set_time_slice_us(10000), 0);
+}
+
 /* ---- Threads -------------------------------------------------------------------------------------- */
 
 #define CROWD 60
@@ -276,6 +350,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(pairs_that_wake_each_other_share_the_processor),
         cmocka_unit_test(of_very_many_that_give_way_nobody_starves),
         cmocka_unit_test(a_sleeper_wakes_behind_writers_and_spinners),
+        cmocka_unit_test(who_wakes_is_not_put_behind_a_crowd_that_computes),
         cmocka_unit_test(without_new_threads_everybody_still_runs),
     };
 
