@@ -283,7 +283,7 @@ static void check_traced(const char *path, const struct cc_toolchain *tools,
         finish(1);
 }
 
-/* Such a file is a sound module, and perhaps a library for others; mostly somebody has forgotten something. */
+/* Such a file is a sound module, and of no use: somebody has forgotten something, or means it for a library. */
 static void warn_without_entries(const char *path, const char *output)
 {
     struct cc_elf elf;
@@ -292,7 +292,10 @@ static void warn_without_entries(const char *path, const char *output)
     if (cc_map(path, false, &bytes, &size) != 0)
         return;
     if (!cc_elf_open(&elf, bytes, size) && !cc_elf_section(&elf, "gr_entries"))
-        cc_say("warning: %s has no GR_ENTRY, so nothing can be spawned in it", output);
+        cc_say(
+            "warning: %s has no GR_ENTRY, so nothing can be spawned in it; and it exports nothing "
+            "(what several modules share goes into a static library)",
+            output);
     cc_unmap(bytes, size);
 }
 
