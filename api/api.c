@@ -335,10 +335,19 @@ static void run_work(struct api_work *work)
     call->work(call);
 }
 
+/* Or whoever asks and goes, again and again, would leave ever more behind that is read for nobody. */
+static bool is_in_vain(struct api_call *call)
+{
+    if (!call->unheard || is_mutation(call))
+        return false;
+    api_problem(call, 408, API_CODE_REQUEST_TIMEOUT, "the connection ended before the answer");
+    return true;
+}
+
 static void work_done(struct api_work *work)
 {
     struct api_call *call = call_of_work(work);
-    if (call->again) {
+    if (call->again && !is_in_vain(call)) {
         if (call->place.gate == &call->api->heavy)
             api_call_leave(call); /* that was for one slice */
         api_work_start(call->api, work, API_LANE_LONG, call->client);

@@ -216,6 +216,7 @@ struct api_call {
     uint64_t id;      /* of the {id} in the path */
     const char *name; /* of the {name} in the path */
     bool abandoned;
+    bool unheard;     /* the host's: its connection is gone, nobody will have the answer */
     bool partly_done; /* whatever the status says, something was done */
     void (*abandon)(struct api_call *call);     /* may be NULL: nothing to hurry */
     void (*undelivered)(struct api_call *call); /* the answer did not reach the client */

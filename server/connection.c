@@ -35,6 +35,7 @@ static void drop_queue(struct srv_conn *conn)
     for (x = conn->first; x; x = next) {
         next = x->next;
         x->conn = NULL;
+        x->call.unheard = true;
         if (x->in_api || x->writing)
             continue;
         x->next = ours;

@@ -22,6 +22,7 @@
 void fake_reset(void);
 void fake_clock_set(uint64_t ns);
 void fake_clock_add_ms(uint64_t ms);
+extern uint64_t fake_clock_step_ns; /* by which each look at it moves it on */
 /* A goroutine in a state, of module "mod", entry "main". Its id. */
 uint64_t fake_goroutine(enum gr_state state);
 /* The same with a parent, in the parent's family. */
@@ -70,7 +71,7 @@ extern int fake_store_err;
 extern bool fake_no_store;
 extern char fake_store_name[64];
 
-/* Called for each answer, as a connection goes on that has got one. NULL: nothing. */
+/* Called for each answer, or piece that a slow reader has got, as a connection goes on then. NULL: nothing. */
 struct fake_call;
 extern void (*fake_on_reply)(struct fake_call *call);
 

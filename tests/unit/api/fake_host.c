@@ -65,7 +65,7 @@ static void host_reply(void *ctx, struct api_call *call)
         api_call_pull(call);
     else
         fake->replied = true;
-    if (fake->replied && fake_on_reply)
+    if ((fake->replied || fake->pull_due) && fake_on_reply)
         fake_on_reply(fake);
 }
 

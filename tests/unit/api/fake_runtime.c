@@ -14,6 +14,7 @@ static struct fake_goroutine {
     struct gr_hold *pending; /* the oldest; the others by `next` */
 } goroutines[GOROUTINES_MAX];
 static uint64_t count, clock_ns;
+uint64_t fake_clock_step_ns;
 static gr_event_fn *event_fn;
 static void *event_ctx;
 bool fake_cancelled_all, fake_births_told;
@@ -26,6 +27,7 @@ void fake_reset(void)
     memset(goroutines, 0, sizeof goroutines);
     count = 0;
     clock_ns = 1000000000;
+    fake_clock_step_ns = 0;
     fake_cancelled_all = false;
     fake_spawn_result = 0;
     fake_spawn_room = GOROUTINES_MAX;
@@ -144,6 +146,7 @@ void fake_tell_withdrawn(uint64_t id)
 
 uint64_t gr_now_ns(void)
 {
+    clock_ns += fake_clock_step_ns;
     return clock_ns;
 }
 

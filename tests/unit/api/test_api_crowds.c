@@ -73,7 +73,7 @@ static void end_client(uint64_t client)
     quiet = before;
     for (int i = 0; i < LIVE_MAX; i++)
         if (live[i].call && live[i].call->call.client == client) {
-            live[i].abandoned = true;
+            live[i].abandoned = live[i].call->call.unheard = true;
             if (live[i].call->replied || live[i].call->pull_due)
                 finish(i, false);
         }
@@ -191,7 +191,7 @@ static void replied(struct fake_call *call)
         finish(i, false);
         return;
     }
-    if (i < 0 || client == quiet || depth == DEPTH_MAX)
+    if (i < 0 || !call->replied || client == quiet || depth == DEPTH_MAX)
         return;
     depth++;
     if (any(2))
@@ -293,6 +293,7 @@ static void round_of(unsigned number)
     fake_slow = true;
     fake_on_reply = replied;
     fake_spawn_room = 10;
+    fake_clock_step_ns = any(2) ? 10000 : 3000000; /* as slow that slices are over */
     for (int i = 0; i < GOROUTINES; i++)
         fake_goroutine(states[any(3)]);
     unsigned drain = any(2) ? any(2 * STEPS) : STEPS;

@@ -477,6 +477,26 @@ static void whoever_goes_while_its_body_is_read_holds_nobody(void **state)
     assert_int_equal(fake_holds(runs), 0);
 }
 
+static void what_nobody_will_hear_is_not_read_to_its_end(void **state)
+{
+    struct fake_call *heard, *unheard;
+    for (int i = 0; i < 20; i++)
+        fake_goroutine(GR_WAITING);
+    fake_clock_step_ns = 10000000; /* a slice is over at its first look */
+    heard = fake_start("GET", "/debug/pprof/goroutine?debug=1", NULL);
+    unheard = fake_start("GET", "/debug/pprof/goroutine?debug=1", NULL);
+    api_call_abandon(&heard->call); /* it ended its side, and reads on */
+    api_call_abandon(&unheard->call);
+    unheard->call.unheard = true;
+    while (!unheard->replied)
+        assert_true(fake_step(0));
+    assert_false(heard->replied);
+    ends_with(unheard, 408, "request-timeout");
+    fake_run();
+    assert_int_equal(heard->call.reply.status, 200);
+    fake_finish(heard, true);
+}
+
 static void a_token_that_is_taken_away_while_a_body_is_read_starts_nothing(void **state)
 {
     struct api_token token = {.name = "t", .scopes = API_SCOPE_ALL};
@@ -566,6 +586,7 @@ int main(void)
         CALLS(a_cut_has_its_limit_and_so_have_all_together),
         CALLS(a_long_body_is_read_on_the_pool_and_refused_like_a_short_one),
         CALLS(whoever_goes_while_its_body_is_read_holds_nobody),
+        CALLS(what_nobody_will_hear_is_not_read_to_its_end),
         CALLS(a_token_that_is_taken_away_while_a_body_is_read_starts_nothing),
         CALLS(the_timeout_of_a_set_does_not_count_the_look_for_it),
         CALLS(in_the_drain_an_answer_may_end_other_calls_that_wait),
