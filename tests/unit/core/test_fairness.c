@@ -252,7 +252,7 @@ static void who_wakes_is_not_put_behind_a_crowd_that_computes(void **state)
     slices =
         after.preempts_sync + after.preempts_async - before.preempts_sync - before.preempts_async;
     print_message("%d rounds of wakes took %llu slices\n", ROUNDS, (unsigned long long)slices);
-    assert_true(slices < ROUNDS * HOGS / 10);
+    assert_true(slices < ROUNDS * HOGS / 4);
     /* Neither do they keep the crowd from its turns. */
     for (unsigned i = 0; i < HOGS; i++)
         eventually_moves(&hogs[i].count);
