@@ -31,8 +31,8 @@ main() ->
     halt(0).
 
 part("suspend") -> suspend();
-part("switch") -> spawn_exit(), yield("yield_", 2 * erlang:system_info(schedulers_online), 10000),
-    yield("yield_crowd_", 10000, 20), pingpong();
+part("switch") -> spawn_exit(), yield("yield_", 2 * erlang:system_info(schedulers_online), 10000), pingpong(),
+    yield("yield_crowd_", 10000, 20);
 part("sleep") -> sleepers();
 part("memory") -> idle_mem();
 part("fairness") -> fair(1), fair(4);

@@ -120,11 +120,11 @@ func switchBench() {
 	spawnExit(1)
 	spawnExit(2)
 	yield("yield", 1, 2, 10000)
-	yield("yield_crowd", 1, 10000, 20)
 	yield("yield", 2, 4, 10000)
-	yield("yield_crowd", 2, 10000, 20)
 	pingpong(1)
 	pingpong(2)
+	yield("yield_crowd", 1, 10000, 20)
+	yield("yield_crowd", 2, 10000, 20)
 }
 
 // fairness: perP spinners (no calls) on each of 2 Ps.
