@@ -117,7 +117,7 @@ def run_wrk(server, path, core, seconds):
     requests = int(re.search(r"(\d+) requests in", out)[1])
     if requests == 0 or "Non-2xx" in out:
         raise RuntimeError(f"{path}: {out}")
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]), microseconds(re.search(r"99%\s+(\S+)", out)[1]), used / requests
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]), microseconds(re.search(r"^\s+99%\s+(\S+)", out, re.M)[1]), used / requests
 
 
 def rates(build):
