@@ -436,6 +436,20 @@ static bool read_args(struct api_call *call, struct spawning *s)
     return false;
 }
 
+/* Its place in the list comes first, so that whoever is started is named: nobody is where there is no memory for that. */
+static int64_t spawn_one(struct spawning *s, const char *module, const char *entry)
+{
+    json_t *place = json_integer(0);
+    if (json_array_append_new(s->ids, place))
+        return -ENOMEM;
+    int64_t id = gr_spawn(module, entry, s->args, s->labels);
+    if (id < 0)
+        json_array_remove(s->ids, json_array_size(s->ids) - 1);
+    else
+        json_integer_set(place, id);
+    return id;
+}
+
 /* Pool. In slices, if they are many. */
 static void spawn(struct api_call *call)
 {
@@ -443,10 +457,9 @@ static void spawn(struct api_call *call)
     const char *module = api_body_string(call, "module"), *entry = api_body_string(call, "entry");
     int64_t id = 0;
     while (s->left > 0) {
-        id = gr_spawn(module, entry, s->args, s->labels);
+        id = spawn_one(s, module, entry);
         if (id < 0)
             break;
-        json_array_append_new(s->ids, json_integer(id));
         if (--s->left % SPAWN_LOOK == 0 && s->left > 0 && api_slice_over(call)) {
             call->again = true;
             return;
@@ -454,8 +467,8 @@ static void spawn(struct api_call *call)
     }
     json_t *ids = s->ids;
     s->ids = NULL;
+    call->partly_done = json_array_size(ids) > 0; /* even if there is no memory to say so */
     if (id < 0) {
-        call->partly_done = json_array_size(ids) > 0;
         spawn_problem(call, (int)id, ids);
         return;
     }

@@ -164,6 +164,7 @@ static void save(struct api_call *call)
         return;
     }
     api_saved_add(&call->api->saved, &taking->saved);
+    call->partly_done = true; /* even if there is no memory to say so */
     api_buf_printf(&call->reply.headers, "Location: /v1/snapshots/%llu\r\n",
                    (unsigned long long)taking->saved.id);
     json_t *value = api_saved_json(&taking->saved);

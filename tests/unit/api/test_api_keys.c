@@ -14,6 +14,7 @@
 #include "fake.h"
 
 #define SPAWN   "/v1/goroutines"
+#define SAVED   "/v1/snapshots"
 #define ENTRY   "{\"module\":\"mod\",\"entry\":\"main\"}"
 #define MANY    "{\"module\":\"mod\",\"entry\":\"main\",\"count\":3}"
 #define MINUTES 60000
@@ -240,6 +241,89 @@ static void what_was_done_in_part_is_not_done_again(void **state)
     assert_int_equal(ask("l", SPAWN, MANY, NULL), 201);
 }
 
+/* Jansson's memory: the `fails_at`-th request of it from now on is refused, and so are all later ones if `for_good`. */
+static unsigned requests, fails_at;
+static bool for_good;
+
+static void *scarce(size_t bytes)
+{
+    requests++;
+    return fails_at && (requests == fails_at || (for_good && requests > fails_at)) ? NULL
+                                                                                   : malloc(bytes);
+}
+
+static unsigned saved_count(void)
+{
+    json_t *list;
+    assert_int_equal(fake_ask("GET", SAVED "?limit=1000", NULL, &list), 200);
+    unsigned count = (unsigned)json_array_size(json_object_get(list, "items"));
+    assert_true(json_is_null(json_object_get(list, "next")));
+    json_decref(list);
+    return count;
+}
+
+static unsigned goroutine_count(void)
+{
+    size_t live;
+    free(gr_list_all(&live));
+    return (unsigned)live;
+}
+
+/* `count` more were made: whoever is named in an answer is one of them, and nobody is left out. */
+static void names_all(const char *answer, unsigned count)
+{
+    json_t *body = json_loads(answer, 0, NULL), *ids = json_object_get(body, "ids");
+    assert_true(!ids || json_array_size(ids) == count);
+    json_decref(body);
+}
+
+/* Whether memory ran out. What was done is not done by the second one, which gets the same answer; what was not, is. */
+static bool ask_twice_with_scarce_memory(const char *target, const char *json,
+                                         unsigned (*count)(void))
+{
+    static unsigned number;
+    char key[16], *first, *second;
+    snprintf(key, sizeof key, "k%u", number++);
+    unsigned before = count();
+    struct fake_call *call = send_as(one, key, target, json);
+    requests = 0;
+    json_set_alloc_funcs(scarce, free);
+    fake_run();
+    json_set_alloc_funcs(malloc, free);
+    bool ran_out = requests >= fails_at;
+    int status = call->call.reply.status;
+    first = strdup(call->body);
+    fake_finish(call, true);
+    unsigned after = count();
+    assert_true(status == 201 || status == 503);
+    names_all(first, after - before);
+    assert_int_equal(ask(key, target, json, &second), after > before ? status : 201);
+    if (after > before) {
+        assert_int_equal(count(), after);
+        assert_string_equal(first, second);
+    }
+    free(first);
+    free(second);
+    return ran_out;
+}
+
+static void memory_that_runs_out_anywhere_makes_nothing_be_done_twice(void **state)
+{
+    static const struct {
+        const char *target, *json;
+        unsigned (*count)(void);
+    } cases[] = {{SPAWN, MANY, goroutine_count}, {SAVED, "{\"ids\":[1]}", saved_count}};
+    fake_goroutine(GR_WAITING);
+    for (int i = 0; i < 4; i++) {
+        for_good = i % 2;
+        fails_at = 1;
+        while (ask_twice_with_scarce_memory(cases[i / 2].target, cases[i / 2].json,
+                                            cases[i / 2].count))
+            fails_at++;
+        assert_true(fails_at > 3);
+    }
+}
+
 static void fill_share(struct api_peer peer)
 {
     char key[32];
@@ -288,6 +372,7 @@ int main(void)
         TEST(a_key_has_1_to_255_visible_characters),
         TEST(the_query_makes_no_other_request),
         TEST(what_was_done_in_part_is_not_done_again),
+        TEST(memory_that_runs_out_anywhere_makes_nothing_be_done_twice),
         TEST(one_key_more_than_a_share_is_refused_to_its_principal_alone),
         TEST(one_key_more_than_all_are_remembered_is_refused),
     };
