@@ -214,12 +214,10 @@ static void begin(struct api_call *call)
 {
     struct api_cutting *cutting = call->state;
     struct api_group *group = api_group_start(call, grouped);
-    if (group) {
+    if (group)
         group->ctx = cutting;
-        return;
-    }
-    call->state = cutting;
-    api_call_done(call);
+    else
+        api_call_done(call);
 }
 
 void api_cut_start(struct api_call *call, struct api_cutting *cutting)
