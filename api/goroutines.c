@@ -489,7 +489,13 @@ void api_handle_spawn(struct api_call *call)
     call->state = s;
     call->cleanup = spawning_free;
     call->work = spawn; /* the next slices begin here */
-    if (read_labels(call, s->labels) && read_args(call, s))
+    bool sound = read_labels(call, s->labels) && read_args(call, s);
+    /* A body may have half a million values, which the loop must not free one by one. */
+    if (sound)
+        json_object_del(call->body, "args");
+    else
+        json_object_clear(call->body);
+    if (sound)
         spawn(call);
 }
 

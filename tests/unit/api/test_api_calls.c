@@ -366,6 +366,34 @@ static void spawn_hands_over_args_and_labels(void **state)
                    "out-of-resources");
 }
 
+/* When it is answered, nothing is left of it that takes the loop long to free. */
+static void leaves_little(const char *json, int status)
+{
+    struct fake_call *call = fake_start("POST", "/v1/goroutines", json);
+    const char *key;
+    json_t *value;
+    fake_run();
+    assert_int_equal(call->call.reply.status, status);
+    json_object_foreach(call->call.body, key, value)
+        assert_true(json_object_size(value) + json_array_size(value) <= 1);
+    fake_finish(call, true);
+}
+
+static void what_is_long_in_a_spawn_is_freed_on_the_pool(void **state)
+{
+    static const char begin[] = "{\"module\":\"mod\",\"entry\":\"main\",\"labels\":{\"a\":\"b\"";
+    char *json = malloc(600000);
+    /* Args that are taken, ones that are too long, labels that are too many. */
+    for (int i = 0; i < 3; i++) {
+        size_t at = (size_t)sprintf(json, "%s%s", begin, i < 2 ? "},\"args\":[0" : "");
+        for (int k = 0; k < (i ? 40000 : 20000); k++)
+            at += (size_t)sprintf(json + at, i < 2 ? ",0" : ",\"%d\":0", k);
+        strcpy(json + at, i < 2 ? "]}" : "}}");
+        leaves_little(json, i == 0 ? 201 : i == 1 ? 413 : 400);
+    }
+    free(json);
+}
+
 static void waiting_ends_with_the_goroutine(void **state)
 {
     uint64_t id = fake_goroutine(GR_RUNNING);
@@ -535,6 +563,7 @@ int main(void)
         CASE(ndjson_streams_all_and_says_that_it_ended),
         CASE(a_stream_with_a_limit_tells_where_it_stopped),
         CASE(spawn_hands_over_args_and_labels),
+        CASE(what_is_long_in_a_spawn_is_freed_on_the_pool),
         CASE(waiting_ends_with_the_goroutine),
         CASE(waiting_ends_with_the_time_as_it_is),
         CASE(waiting_for_the_dead_or_nobody_answers_at_once),
