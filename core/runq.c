@@ -1,8 +1,7 @@
 /*
  * runq.c: run queues: one ring and one "next" slot a processor, and two global lists.
  *
- * The ring is in ring.h. A full ring sends half of
- * itself to the global list. What was just born or woken goes to `next` and runs before the ring, within the
+ * The ring is in ring.h. A full ring sends half of itself to the global list. What was just born or woken goes to `next` and runs before the ring, within the
  * slice of whoever it replaces; the one it pushes out goes to the ring's end.
  *
  * Rejected: one locked queue. At two processors it costs 40 ns a yield, at sixteen it is the bottleneck.
@@ -12,6 +11,20 @@
  *   Q3  sched.lock guards the global lists; their length together is also readable without.
  */
 #include "scheduler.h"
+
+static void push_to(struct gri_global_list *list, struct gr_g *head, struct gr_g *tail,
+                    uint32_t count)
+{
+    gri_lock(&gri_sched.lock);
+    if (list->tail)
+        list->tail->queue_next = head;
+    else
+        list->head = head;
+    list->tail = tail;
+    /* relaxed: written under the lock; readers without it follow a fence or look again. */
+    atomic_fetch_add_explicit(&gri_sched.queue_length, count, memory_order_relaxed);
+    gri_unlock(&gri_sched.lock);
+}
 
 /* Half of a full ring and g go to the global list. */
 static void ring_spill(struct gr_p *p, struct gr_g *g)
@@ -33,7 +46,7 @@ static void ring_spill(struct gr_p *p, struct gr_g *g)
         tail->queue_next = g;
     else
         head = g;
-    gri_global_push_all(head, g, count + 1);
+    push_to(&gri_sched.queue, head, g, count + 1);
 }
 
 void gri_runq_push(struct gr_p *p, struct gr_g *g)
@@ -92,7 +105,7 @@ struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_n
     return take_next ? atomic_exchange_explicit(&victim->next, NULL, memory_order_acq_rel) : NULL;
 }
 
-/* ---- The global list ----------------------------------------------------------------------------- */
+/* ---- The global lists ---------------------------------------------------------------------------- */
 
 /*
  * There are two lists. Who woke up and found every next slot taken would, behind thousands that only compute, wait for
@@ -100,23 +113,10 @@ struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_n
  * neither starves the other whatever its length. A newborn is not among them, since thousands may be born at once.
  * Rejected: a place at the queue's head, where the last to come would go first.
  */
-static void push_to(struct gri_global_list *list, struct gr_g *head, struct gr_g *tail,
-                    uint32_t count)
+void gri_global_push(struct gr_g *g, bool woken)
 {
-    gri_lock(&gri_sched.lock);
-    if (list->tail)
-        list->tail->queue_next = head;
-    else
-        list->head = head;
-    list->tail = tail;
-    /* relaxed: written under the lock; readers without it follow a fence or look again. */
-    atomic_fetch_add_explicit(&gri_sched.queue_length, count, memory_order_relaxed);
-    gri_unlock(&gri_sched.lock);
-}
-
-void gri_global_push_all(struct gr_g *head, struct gr_g *tail, uint32_t count)
-{
-    push_to(&gri_sched.queue, head, tail, count);
+    g->queue_next = NULL;
+    push_to(woken ? &gri_sched.woken : &gri_sched.queue, g, g, 1);
 }
 
 /* sched.lock held. */
@@ -193,10 +193,8 @@ static void take_back_next(struct gr_p *p)
 {
     struct gr_g *g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
 
-    if (!g)
-        return; /* somebody has it already */
-    g->queue_next = NULL;
-    gri_global_push_all(g, g, 1);
+    if (g) /* else somebody has it already */
+        gri_enqueue_global(g, true);
 }
 
 /* From a thread without a processor, all of them busy: into an empty next slot, where the monitor will see it. */
@@ -226,10 +224,9 @@ static bool push_foreign_next(struct gr_g *g)
     return false;
 }
 
-static void enqueue_in(struct gri_global_list *list, struct gr_g *g)
+void gri_enqueue_global(struct gr_g *g, bool woken)
 {
-    g->queue_next = NULL;
-    push_to(list, g, g, 1);
+    gri_global_push(g, woken);
     /* seq_cst; pairs with the fence in go_idle: it sees the global queue's length, or we see an idle p. */
     atomic_thread_fence(memory_order_seq_cst);
     gri_wake_one();
@@ -242,7 +239,7 @@ void gri_enqueue(struct gr_g *g, bool woken)
 
     if (!m || !m->p) {
         if (!push_foreign_next(g)) {
-            enqueue_in(woken ? &gri_sched.woken : &gri_sched.queue, g);
+            gri_enqueue_global(g, woken);
             return;
         }
     } else if (push_next(m->p, g, m->ticks) && gri_wake_in_vain()) {
@@ -251,9 +248,4 @@ void gri_enqueue(struct gr_g *g, bool woken)
     }
     gri_wake_one();
     gri_monitor_work();
-}
-
-void gri_enqueue_global(struct gr_g *g, bool woken)
-{
-    enqueue_in(woken ? &gri_sched.woken : &gri_sched.queue, g);
 }

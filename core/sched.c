@@ -367,7 +367,7 @@ static bool retire_processor(struct gr_m *m)
     if (p->index < atomic_load_explicit(&gri_sched.procs, memory_order_relaxed))
         return false;
     while ((g = gri_runq_pop(p)))
-        gri_enqueue_global(g, false);
+        gri_enqueue_global(g, p->inherit); /* who was in the next slot was about to run */
     gri_processor_drain(p);
     gri_processor_release(m);
     gri_processor_idle_put(p);
@@ -418,8 +418,7 @@ static void end_shared_slice(struct gr_m *m, struct gr_p *p)
     g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
     if (!g)
         return;
-    g->queue_next = NULL;
-    gri_global_push_all(g, g, 1);
+    gri_global_push(g, false);
 }
 
 static struct gr_g *find_runnable(struct gr_m *m)

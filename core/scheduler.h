@@ -197,7 +197,8 @@ struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_n
 bool gri_runq_empty(const struct gr_p *p);
 /* Takes a fair share from the global queue, `most` at the most; the rest of it goes to p's queue. */
 struct gr_g *gri_global_pop(struct gr_p *p, uint32_t most);
-void gri_global_push_all(struct gr_g *head, struct gr_g *tail, uint32_t count);
+/* As gri_enqueue_global, but nobody is woken. */
+void gri_global_push(struct gr_g *g, bool woken);
 
 /* ---- thread.c ------------------------------------------------------------------------------------ */
 

@@ -233,10 +233,8 @@ static void start_failed(struct gr_p *p, bool spinning)
 {
     struct gr_g *g;
 
-    while ((g = gri_runq_pop(p))) {
-        g->queue_next = NULL;
-        gri_global_push_all(g, g, 1);
-    }
+    while ((g = gri_runq_pop(p)))
+        gri_global_push(g, p->inherit); /* as in retire_processor */
     gri_processor_idle_put(p);
     if (spinning)
         stop_claiming(true);

@@ -264,6 +264,73 @@ static void who_wakes_is_not_put_behind_a_crowd_that_computes(void **state)
     assert_int_equal(gr_set_time_slice_us(10000), 0);
 }
 
+static struct gr_chan *baton;
+static _Atomic(uint64_t) given_at, taken_at; /* in slices */
+static atomic_uint mover_done, taker_done;
+
+static uint64_t slices_so_far(void)
+{
+    struct gr_stats stats;
+
+    gr_stats(&stats);
+    return stats.preempts_sync + stats.preempts_async;
+}
+
+static void take_baton(void *arg)
+{
+    (void)arg;
+    CHECK(gr_chan_recv(baton, NULL) == 0);
+    atomic_store(&taken_at, slices_so_far());
+    atomic_store(&taker_done, 1);
+}
+
+/* Wakes the taker into the next slot of the second processor, and gives that up before anybody comes out of it. */
+static void give_baton_and_processor(void *arg)
+{
+    struct gr_info info;
+
+    (void)arg;
+    for (;;) {
+        gr_nopreempt_begin();
+        CHECK(gr_info(gr_id(), &info) == 0);
+        if (info.p == 1)
+            break;
+        gr_nopreempt_end();
+    }
+    atomic_store(&given_at, slices_so_far());
+    CHECK(gr_chan_send(baton, NULL) == 0);
+    CHECK(gr_set_procs(1) == 0);
+    gr_nopreempt_end();
+    gr_yield();
+    atomic_store(&mover_done, 1);
+}
+
+static void who_wakes_on_a_processor_that_goes_is_not_put_behind_the_crowd(void **state)
+{
+    uint64_t taker, slices;
+
+    (void)state;
+    assert_int_equal(gr_set_time_slice_us(HOG_SLICE), 0);
+    assert_int_equal(gr_set_procs(2), 0);
+    baton = gr_chan_create(0, 0);
+    taker = gr_go(take_baton, NULL);
+    eventually_waits(taker, "chan receive");
+    for (unsigned i = 0; i < HOGS; i++)
+        spinner_start(&hogs[i]);
+    assert_int_not_equal(gr_go(give_baton_and_processor, NULL), 0);
+    eventually(word_is_set, &taker_done, "the taker has it");
+    slices = atomic_load(&taken_at) - atomic_load(&given_at);
+    print_message("the taker ran after %llu slices\n", (unsigned long long)slices);
+    assert_true(slices < HOGS / 4);
+    eventually(word_is_set, &mover_done, "the mover goes on");
+    for (unsigned i = 0; i < HOGS; i++)
+        atomic_store(&hogs[i].stop, 1);
+    eventually_alone(0);
+    gr_chan_destroy(baton);
+    expect_no_faults();
+    assert_int_equal(gr_set_time_slice_us(10000), 0);
+}
+
 /* ---- Threads -------------------------------------------------------------------------------------- */
 
 #define CROWD 60
@@ -351,6 +418,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(of_very_many_that_give_way_nobody_starves),
         cmocka_unit_test(a_sleeper_wakes_behind_writers_and_spinners),
         cmocka_unit_test(who_wakes_is_not_put_behind_a_crowd_that_computes),
+        cmocka_unit_test(who_wakes_on_a_processor_that_goes_is_not_put_behind_the_crowd),
         cmocka_unit_test(without_new_threads_everybody_still_runs),
     };
 
