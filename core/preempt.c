@@ -196,13 +196,30 @@ static void stop_here(struct gr_g *g, struct arch_frame *frame, void *vectors, e
     g->stop_kind = outer_kind;
 }
 
+/* It met the poison on its own stack, at pc: whether it gives way now. */
+static bool gives_way(struct gr_m *m, struct gr_g *g, uint64_t pc)
+{
+    uint64_t w = gri_handshake_reset(m->guard, g->guard_bound, &g->word);
+
+    /* In a system call libc may call module code back (an interposed malloc): it stops at its return. */
+    if (gri_word_state(w) != GR_RUNNING || !wanted(m, g, w))
+        return false;
+    if (g->nopreempt > 0) {
+        refuse(g, GR_REFUSED_NOPREEMPT, pc);
+        return false;
+    }
+    /* relaxed, all: statistics, and a hint for suspenders. */
+    atomic_fetch_add_explicit(&m->preempts_sync, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&g->preempts_sync, 1, memory_order_relaxed);
+    atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
+    return true;
+}
+
 /* The slow path of entry checks and import stubs. */
 void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
 {
     struct arch_regs regs;
     struct gr_g *g = gri_self();
-    struct gr_m *m;
-    uint64_t w;
 
     arch_regs_from_frame(&regs, frame, false);
     if (!g) {
@@ -214,43 +231,21 @@ void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
         return; /* a module's signal handler on its own stack */
     if (regs.sp - headroom <= g->guard_bound)
         gri_stack_overflow(g, regs.sp, regs.pc);
-    m = gri_m();
-    w = gri_handshake_reset(m->guard, g->guard_bound, &g->word);
-    /* In a system call libc may call module code back (an interposed malloc): it stops at its return. */
-    if (gri_word_state(w) != GR_RUNNING || !wanted(m, g, w))
+    if (!gives_way(gri_m(), g, regs.pc))
         return;
-    if (g->nopreempt > 0) {
-        refuse(g, GR_REFUSED_NOPREEMPT, regs.pc);
-        return;
-    }
-    atomic_fetch_add_explicit(&m->preempts_sync, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&g->preempts_sync, 1, memory_order_relaxed);
     /* Of a stub people want to know who calls it (as GRI_CALLER). */
     atomic_store_explicit(&g->pc_hint, headroom > 0 ? arch_caller(&regs) - 1 : regs.pc,
                           memory_order_relaxed);
-    /* relaxed: a hint for suspenders. */
-    atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
     stop_here(g, frame, vectors, GRI_STOP_CHECK);
 }
 
 /* A stop in a call of ours, as gr_yield is one: what the caller needs is saved by the switch. */
 void gri_give_way_slow(struct gr_g *g, uint64_t pc)
 {
-    struct gr_m *m;
-    uint64_t w;
-
     /* Handlers of signals that others installed may be elsewhere. */
-    if (g->nopreempt > 0 || !on_stack_of(g, (uint64_t)__builtin_frame_address(0)))
+    if (!on_stack_of(g, (uint64_t)__builtin_frame_address(0)) || !gives_way(gri_m(), g, pc))
         return;
-    m = gri_m();
-    w = gri_handshake_reset(m->guard, g->guard_bound, &g->word);
-    if (gri_word_state(w) != GR_RUNNING || !wanted(m, g, w))
-        return;
-    atomic_fetch_add_explicit(&m->preempts_sync, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&g->preempts_sync, 1, memory_order_relaxed);
     atomic_store_explicit(&g->pc_hint, pc, memory_order_relaxed);
-    /* relaxed: a hint for suspenders. */
-    atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
     gri_mcall(gri_preempt_park, NULL);
 }
 

@@ -457,6 +457,22 @@ static void stay_in_a_section(void *arg)
         take_a_turn();
 }
 
+/* The runtime's own calls are where it gives way, but not here. */
+static void ask_in_a_section(void *arg)
+{
+    (void)arg;
+    gr_nopreempt_begin();
+    atomic_store(&inside, 1);
+    while (!atomic_load(&leave)) {
+        atomic_fetch_add(&turns, 1);
+        CHECK(!gr_cancelled());
+    }
+    atomic_store(&inside, 0);
+    gr_nopreempt_end();
+    while (atomic_load(&leave))
+        take_a_turn();
+}
+
 GR_NOPREEMPT static void stay_in_a_function(void)
 {
     atomic_store(&inside, 1);
@@ -501,6 +517,7 @@ static void in_a_no_preempt_section_the_time_out_says_so(void **state)
 {
     (void)state;
     refused_then_held(stay_in_a_section, GR_REFUSED_NOPREEMPT);
+    refused_then_held(ask_in_a_section, GR_REFUSED_NOPREEMPT);
 }
 
 static void in_a_no_preempt_function_the_time_out_says_so(void **state)
