@@ -4,23 +4,34 @@
  * Everything here runs in a signal handler or on a nearly full stack, so it only formats into a buffer and
  * writes. The return addresses are found by scanning the stack for words that point into module text, and
  * are called what they are: candidates. Then the default action follows.
+ *
+ * Two threads often meet the same fault, one a moment after the other. Rejected: the default action at once for the second.
+ * It ends the process, and with it the first one's report, of which then nothing was said.
+ *
+ * Invariant
+ *   C1  No default action is restored before the report is written, but by its writer, if that crashes, and by who has
+ *       waited PATIENCE_NS for it: the writer may wait for something that the other has (the loader's lock).
  */
 #include "scheduler.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define REPORT_BYTES   8192
 #define CANDIDATES_MAX 24
+#define PATIENCE_NS    5000000000u
 
 static char crash_dir[256];
-static _Atomic(uint32_t) crashing; /* whoever sets it owns the report */
+static _Atomic(uint32_t) reporter; /* the thread that owns the report; 0: nobody yet */
+static _Atomic(uint32_t) reported; /* a futex word: it is written */
 
 struct report {
     char text[REPORT_BYTES];
@@ -87,7 +98,26 @@ static void say_goroutine(struct report *r, const struct gr_g *g, uint64_t sp, u
     }
 }
 
-static void publish(const struct report *r)
+/* True for one thread, which then reports. Others come back when it has done so, or not at all (C1). */
+static bool may_report(void)
+{
+    uint32_t owner = 0, self = (uint32_t)syscall(SYS_gettid);
+    uint64_t now = gr_now_ns(), give_up = now + PATIENCE_NS;
+
+    /* relaxed, here and below: one word decides, and nobody else reads the report. */
+    if (atomic_compare_exchange_strong_explicit(&reporter, &owner, self, memory_order_relaxed,
+                                                memory_order_relaxed))
+        return true;
+    if (owner == self)
+        return false; /* it crashed while it reported */
+    /* Bounded by the clock; a signal ends a wait early. */
+    for (; !atomic_load_explicit(&reported, memory_order_relaxed) && now < give_up;
+         now = gr_now_ns())
+        gri_futex_wait(&reported, 0, (int64_t)(give_up - now));
+    return false;
+}
+
+static void write_report(const struct report *r)
 {
     char path[sizeof crash_dir + 32];
     int fd;
@@ -98,6 +128,13 @@ static void publish(const struct report *r)
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd >= 0 && write(fd, r->text, r->used) >= 0)
         close(fd);
+}
+
+static void publish(const struct report *r)
+{
+    write_report(r);
+    atomic_store_explicit(&reported, 1, memory_order_relaxed);
+    gri_futex_wake(&reported, INT_MAX);
 }
 
 static void say_remedy(struct report *r, const struct gr_g *g)
@@ -113,7 +150,7 @@ _Noreturn void gri_stack_overflow(struct gr_g *g, uint64_t sp, uint64_t pc)
 {
     struct sigaction fallback = {.sa_handler = SIG_DFL};
 
-    if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed) == 0) {
+    if (may_report()) {
         say(&the_report, "grasp: stack overflow\n");
         say_remedy(&the_report, g);
         say_goroutine(&the_report, g, sp, pc);
@@ -136,20 +173,12 @@ static void say_signal(struct report *r, int number, const siginfo_t *info)
             (int)info->si_pid, info->si_pid == getpid() ? ", this one" : "");
 }
 
-static void on_crash(int number, siginfo_t *info, void *ucontext)
+static void report_signal(int number, const siginfo_t *info, const void *ucontext)
 {
-    struct sigaction fallback = {.sa_handler = SIG_DFL};
     struct gr_g *g = gri_self();
     uint64_t address = (uint64_t)info->si_addr;
     struct report *r = &the_report;
 
-    sigaction(number, &fallback, NULL);
-    /* What was sent would not come again by itself, nor would a trap or a forbidden call. It waits until we return. */
-    if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS)
-        raise(number);
-    /* One report: what crashes while it is written goes the default way at once. */
-    if (atomic_exchange_explicit(&crashing, 1, memory_order_relaxed))
-        return;
     if (g && info->si_code > 0 && address >= (uint64_t)g->stack.hi - g->stack.map_bytes &&
         address < (uint64_t)g->stack.lo) {
         say(r, "grasp: stack overflow: access to 0x%llx in the guard below the stack\n",
@@ -166,6 +195,18 @@ static void on_crash(int number, siginfo_t *info, void *ucontext)
         say(r, "\n");
     }
     publish(r);
+}
+
+static void on_crash(int number, siginfo_t *info, void *ucontext)
+{
+    struct sigaction fallback = {.sa_handler = SIG_DFL};
+
+    if (may_report())
+        report_signal(number, info, ucontext);
+    sigaction(number, &fallback, NULL);
+    /* What was sent would not come again by itself, nor would a trap or a forbidden call. It waits until we return. */
+    if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS)
+        raise(number);
     /* Returning runs the faulting instruction again, now with the default action. */
 }
 

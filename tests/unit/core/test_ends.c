@@ -87,6 +87,19 @@ static void fault_beyond(void *arg)
     *(volatile int *)((uintptr_t)arg + (UINT64_C(0xdead) << 40)) = 1;
 }
 
+/* Two threads at the same moment. */
+static void fault_together(void *arg)
+{
+    static atomic_uint there;
+
+    if (gr_id() == 1)
+        CHECK(gr_go(fault_together, arg) != 0);
+    atomic_fetch_add(&there, 1);
+    while (atomic_load(&there) < 2)
+        ;
+    fault(arg);
+}
+
 static void send_trap(void *arg)
 {
     (void)arg;
@@ -130,6 +143,7 @@ static bool run_child(const char *way, size_t stack_bytes)
                 {"libc", overflow_in_libc},
                 {"frame", overflow_by_a_big_frame},
                 {"fault", fault},
+                {"together", fault_together},
                 {"abort", give_up},
                 {"sent", send_fault},
                 {"beyond", fault_beyond},
@@ -259,6 +273,22 @@ static void a_fault_is_reported_and_takes_its_default_action(void **state)
     expect_said("module main");
 }
 
+/* C1 of crash.c: whoever faults while another reports waits for it. */
+static void of_two_that_fault_at_once_one_is_reported_whole(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 20; i++) {
+        char *again;
+
+        assert_int_equal(signal_of("together", "0"), SIGSEGV);
+        expect_said("signal 11");
+        expect_said("address 0x8");
+        expect_said("words on the stack");
+        again = strstr(strstr(report, "grasp: signal") + 1, "grasp: signal");
+        assert_null(again);
+    }
+}
+
 /* A failed assert, or what malloc finds wrong. */
 static void an_abort_names_its_goroutine(void **state)
 {
@@ -324,6 +354,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_overflow_in_libc_is_reported_at_the_call),
         cmocka_unit_test(a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported),
         cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
+        cmocka_unit_test(of_two_that_fault_at_once_one_is_reported_whole),
         cmocka_unit_test(an_abort_names_its_goroutine),
         cmocka_unit_test(a_signal_of_a_fault_that_was_sent_is_not_lost),
         cmocka_unit_test(an_unknown_address_is_not_called_0),
