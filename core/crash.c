@@ -117,22 +117,37 @@ static bool may_report(void)
     return false;
 }
 
-static void write_report(const struct report *r)
+static void write_to_file(const struct report *r)
 {
     char path[sizeof crash_dir + 32];
     int fd;
 
-    if (write(STDERR_FILENO, r->text, r->used) < 0 || !crash_dir[0])
-        return;
     snprintf(path, sizeof path, "%s/crash-%d.txt", crash_dir, (int)getpid());
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd >= 0 && write(fd, r->text, r->used) >= 0)
         close(fd);
 }
 
+/* Nobody may read it any more: that is not what the process is to die of. */
+static void write_to_stderr(const struct report *r)
+{
+    const struct timespec at_once = {0, 0};
+    sigset_t pipe, before;
+
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    if (write(STDERR_FILENO, r->text, r->used) < 0 && errno == EPIPE)
+        sigtimedwait(&pipe, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* The file first: stderr may be a pipe that nobody empties. */
 static void publish(const struct report *r)
 {
-    write_report(r);
+    if (crash_dir[0])
+        write_to_file(r);
+    write_to_stderr(r);
     atomic_store_explicit(&reported, 1, memory_order_relaxed);
     gri_futex_wake(&reported, INT_MAX);
 }

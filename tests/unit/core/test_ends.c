@@ -178,10 +178,25 @@ static bool run_child(const char *way, size_t stack_bytes)
 static char report[65536];
 static const char *program;
 
+/* In the child. */
+_Noreturn static void run_program(const char *way, const char *stack_bytes)
+{
+    const char *run = getenv("GRASP_TEST_RUN");
+
+    alarm(60);
+    /* A cross build's emulator, or nothing: the program itself. */
+    if (run && *run)
+        execl(run, run, program, "--child", way, stack_bytes,
+              async_on ? NULL : "--async-preempt=off", NULL);
+    else
+        execl(program, program, "--child", way, stack_bytes,
+              async_on ? NULL : "--async-preempt=off", NULL);
+    _exit(127);
+}
+
 /* Runs the child; returns the signal that ended it. Its output is in `report`. */
 static int signal_of(const char *way, const char *stack_bytes)
 {
-    const char *run = getenv("GRASP_TEST_RUN");
     int end[2], status;
     size_t used = 0;
     ssize_t n;
@@ -195,15 +210,7 @@ static int signal_of(const char *way, const char *stack_bytes)
         dup2(end[1], STDOUT_FILENO);
         close(end[0]);
         close(end[1]);
-        alarm(60);
-        /* A cross build's emulator, or nothing: the program itself. */
-        if (run && *run)
-            execl(run, run, program, "--child", way, stack_bytes,
-                  async_on ? NULL : "--async-preempt=off", NULL);
-        else
-            execl(program, program, "--child", way, stack_bytes,
-                  async_on ? NULL : "--async-preempt=off", NULL);
-        _exit(127);
+        run_program(way, stack_bytes);
     }
     close(end[1]);
     while (used < sizeof report - 1 &&
@@ -271,6 +278,51 @@ static void a_fault_is_reported_and_takes_its_default_action(void **state)
     expect_said("address 0x8");
     expect_said("goroutine 1 ");
     expect_said("module main");
+}
+
+/* The reader of stderr is gone, or there is no stderr: the file has it all the same. */
+static void what_stderr_does_not_take_is_in_the_file(void **state)
+{
+    char dir[] = "test_ends.XXXXXX", path[64];
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(setenv("GRASP_TEST_CRASH_DIR", dir, 1), 0);
+    for (unsigned closed = 0; closed < 2; closed++) {
+        int end[2], status;
+        size_t used;
+        FILE *f;
+        pid_t pid;
+
+        assert_int_equal(pipe(end), 0);
+        close(end[0]);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            signal(SIGPIPE, SIG_DFL);
+            dup2(end[1], STDERR_FILENO);
+            close(end[1]);
+            if (closed)
+                close(STDERR_FILENO);
+            run_program("fault", "0");
+        }
+        close(end[1]);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        snprintf(path, sizeof path, "%s/crash-%d.txt", dir, (int)pid);
+        f = fopen(path, "r");
+        if (!f)
+            fail_msg("the child ended with status %#x and left no file", status);
+        used = fread(report, 1, sizeof report - 1, f);
+        report[used] = 0;
+        fclose(f);
+        unlink(path);
+        expect_said("signal 11");
+        expect_said("module main");
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGSEGV);
+    }
+    rmdir(dir);
+    unsetenv("GRASP_TEST_CRASH_DIR");
 }
 
 /* C1 of crash.c: whoever faults while another reports waits for it. */
@@ -354,6 +406,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_overflow_in_libc_is_reported_at_the_call),
         cmocka_unit_test(a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported),
         cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
+        cmocka_unit_test(what_stderr_does_not_take_is_in_the_file),
         cmocka_unit_test(of_two_that_fault_at_once_one_is_reported_whole),
         cmocka_unit_test(an_abort_names_its_goroutine),
         cmocka_unit_test(a_signal_of_a_fault_that_was_sent_is_not_lost),
@@ -363,7 +416,8 @@ int main(int argc, char **argv)
     };
 
     if (argc >= 4 && strcmp(argv[1], "--child") == 0) {
-        harness_start(argc, argv, (struct gr_options){.procs = 2});
+        harness_start(argc, argv,
+                      (struct gr_options){.procs = 2, .crash_dir = getenv("GRASP_TEST_CRASH_DIR")});
         return run_child(argv[2], strtoull(argv[3], NULL, 10)) ? 0 : 3;
     }
     program = argv[0];
