@@ -335,9 +335,16 @@ static void run_work(struct api_work *work)
     call->work(call);
 }
 
-/* Or whoever asks and goes, again and again, would leave ever more behind that is read for nobody. */
+/*
+ * Or whoever asks and goes, again and again, would leave ever more behind that is read for nobody, and the daemon would
+ * end in the middle of what it must not leave half-done.
+ */
 static bool is_in_vain(struct api_call *call)
 {
+    if (call->undoable && call->api->draining) {
+        api_problem(call, 503, API_CODE_DRAINING, "the daemon is going down; nothing was done");
+        return true;
+    }
     if (!call->unheard || is_mutation(call))
         return false;
     api_problem(call, 408, API_CODE_REQUEST_TIMEOUT, "the connection ended before the answer");

@@ -218,6 +218,7 @@ struct api_call {
     bool abandoned;
     bool unheard;     /* the host's: its connection is gone, nobody will have the answer */
     bool partly_done; /* whatever the status says, something was done */
+    bool undoable;    /* between two slices `cleanup` can undo what was done */
     void (*abandon)(struct api_call *call);     /* may be NULL: nothing to hurry */
     void (*undelivered)(struct api_call *call); /* the answer did not reach the client */
     void (*cleanup)(struct api_call *call);     /* frees `state` */

@@ -185,6 +185,7 @@ static void reply(struct api_call *call)
         return;
     }
     call->work = save; /* the next slices begin here */
+    call->undoable = true;
     save(call);
 }
 
@@ -212,6 +213,10 @@ static void clean_up(struct api_call *call)
     struct taking *taking = call->state;
     if (!taking)
         return;
+    if (taking->file_open) { /* the daemon goes down */
+        end_file(taking, -ECANCELED);
+        api_saved_give_up(&call->api->saved);
+    }
     json_decref(taking->failed);
     api_buf_free(&taking->buf);
     gr_core_close(taking->core);

@@ -232,6 +232,9 @@ static void *loop_thread(void *arg)
     sem_post(&server->ready);
     if (run) {
         uv_run(&server->loop, UV_RUN_DEFAULT);
+        /* The pool may still write. */
+        if (server->config.state_dir)
+            srv_store_end(server->config.state_dir);
         srv_audit_flush(&server->audit);
     } else
         srv_listeners_close(server); /* and their files with them, at the loop's next turn */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #include <unistd.h>
 
 #define WRITING ".writing-%d-%u" /* the process, and a serial number of it */
+
+static _Atomic(bool) ended;
 
 struct api_store_file {
     int dir, fd;
@@ -37,11 +40,17 @@ int srv_store_create(const char *dir, struct api_store_file **file)
     f->fd = f->dir < 0 ? f->dir
                        : openat(f->dir, f->name,
                                 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (f->fd >= 0) {
+    /* seq_cst; pairs with the store in srv_store_end: the file is there for its look, or we see that it began. */
+    bool late = f->fd >= 0 && atomic_load_explicit(&ended, memory_order_seq_cst);
+    if (f->fd >= 0 && !late) {
         *file = f;
         return 0;
     }
-    int err = f->dir < 0 ? f->dir : -errno;
+    int err = late ? -ESHUTDOWN : f->dir < 0 ? f->dir : -errno;
+    if (late) {
+        close(f->fd);
+        unlinkat(f->dir, f->name, 0);
+    }
     if (f->dir >= 0)
         close(f->dir);
     free(f);
@@ -69,6 +78,13 @@ void srv_store_clean(const char *dir)
         if (is_left_over(entry->d_name))
             unlinkat(dirfd(entries), entry->d_name, 0);
     closedir(entries);
+}
+
+void srv_store_end(const char *dir)
+{
+    /* seq_cst, before the look; pairs with the load in srv_store_create. */
+    atomic_store_explicit(&ended, true, memory_order_seq_cst);
+    srv_store_clean(dir); /* a file of our number is a left-over for it */
 }
 
 int srv_store_write(struct api_store_file *file, const void *bytes, size_t size)

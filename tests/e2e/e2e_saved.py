@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """e2e_saved.py: saved snapshots: consistent cuts in files, whole or not at all (C13)."""
+import http.client
 import os
 import resource
 import stat
@@ -111,9 +112,30 @@ def ten_thousand_are_one_cut_and_others_are_answered_meanwhile():
         print(f"      {asked} answers to others while it was taken")
 
 
+def a_sigterm_in_the_middle_of_a_save_leaves_no_half_of_it():
+    """Ten thousand take many slices: the signal comes as soon as the file is seen, under whatever name."""
+    with daemon_with_state() as daemon:
+        client = daemon.client()
+        client.spawn("deadlock", "channel", count=CROWD)
+        until(lambda: client.get("/v1/runtime")["goroutines"]["waiting"] == CROWD, "all wait")
+        client.send("POST", "/v1/snapshots", {"all": True})
+        until(lambda: state_of(daemon), "the file is there")
+        daemon.process.terminate()
+        try:
+            answer = client.receive()
+        except http.client.RemoteDisconnected:
+            answer = None  # a disk so slow that the last of it took until the end
+        assert daemon.process.wait(60) == 0
+        left = state_of(daemon)
+        assert all("snapshot" in name for name in left) and len(left) < 2, left
+        if answer:
+            assert answer.status == 201 and left or answer.json["code"] == "draining" and not left, (answer, left)
+
+
 if __name__ == "__main__":
     main([a_cut_is_saved_shown_in_every_form_and_deleted,
           its_core_opens_in_gdb,
           a_full_disk_is_507_and_leaves_no_file_and_no_hold,
           without_a_state_directory_it_says_what_to_do,
-          ten_thousand_are_one_cut_and_others_are_answered_meanwhile])
+          ten_thousand_are_one_cut_and_others_are_answered_meanwhile,
+          a_sigterm_in_the_middle_of_a_save_leaves_no_half_of_it])

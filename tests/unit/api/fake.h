@@ -68,7 +68,7 @@ size_t fake_jobs(void);
 
 /* The state directory: what writing and removing files says, whether there is one, and the file that is in it. */
 extern int fake_store_err;
-extern bool fake_no_store;
+extern bool fake_no_store, fake_store_open; /* a file is being written */
 extern char fake_store_name[64];
 
 /* Called for each answer, or piece that a slow reader has got, as a connection goes on then. NULL: nothing. */

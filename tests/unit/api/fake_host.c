@@ -92,7 +92,7 @@ static void host_audit(void *ctx, const char *line, size_t size)
 
 /* A store of one file, in memory. The next call fails with fake_store_err, if that is set. */
 int fake_store_err;
-bool fake_no_store;
+bool fake_no_store, fake_store_open;
 char fake_store_name[64];
 static struct api_buf stored, writing;
 
@@ -105,6 +105,7 @@ static int host_store_create(void *ctx, struct api_store_file **file)
 {
     api_buf_clear(&writing);
     *file = NULL;
+    fake_store_open = true;
     return 0;
 }
 
@@ -116,6 +117,7 @@ static int host_store_write(struct api_store_file *file, const void *bytes, size
 
 static int host_store_close(struct api_store_file *file, const char *name)
 {
+    fake_store_open = false;
     if (!name)
         return 0;
     strcpy(fake_store_name, name);
@@ -156,7 +158,7 @@ int fake_host_start(void **state)
                             .store_read = host_store_read,
                             .store_remove = host_store_remove};
     fake_store_err = 0;
-    fake_no_store = false;
+    fake_no_store = fake_store_open = false;
     fake_store_name[0] = 0;
     fake_reset();
     fake_config.version = "1";

@@ -173,6 +173,25 @@ static void one_more_than_are_kept_is_refused_until_one_is_deleted(void **state)
     assert_int_equal(fake_ask("POST", SAVED, "{\"ids\":[1]}", NULL), 201);
 }
 
+static void a_drain_between_two_slices_leaves_no_file(void **state)
+{
+    (void)state;
+    three_goroutines();
+    fake_clock_step_ns = 10000000; /* a slice is over at its first look */
+    struct fake_call *call = fake_start("POST", SAVED, "{\"all\":true}");
+    while (!fake_store_open)
+        assert_true(fake_step(0));
+    assert_false(call->replied);
+    api_drain(fake_api);
+    fake_run();
+    assert_int_equal(call->call.reply.status, 503);
+    assert_non_null(strstr(call->body, "draining"));
+    fake_finish(call, true);
+    assert_false(fake_store_open);
+    assert_string_equal(fake_store_name, "");
+    nobody_is_held();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fake_host_start, fake_host_stop)
 
 int main(void)
@@ -185,6 +204,7 @@ int main(void)
         TEST(a_selection_is_named_as_for_suspensions),
         TEST(a_deleted_one_is_gone_with_its_file),
         TEST(one_more_than_are_kept_is_refused_until_one_is_deleted),
+        TEST(a_drain_between_two_slices_leaves_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /*
  * test_server_store.c: files of the state directory: whole or not there, and nothing of a crash stays.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -67,7 +68,8 @@ static pid_t gone(void)
 
 static void what_a_crash_left_is_removed_and_nothing_else(void **state)
 {
-    static const char *const others[] = {"snapshot-1", ".writing-", ".writing-x-1", ".writing-01-1", ".writing-1", "token"};
+    static const char *const others[] = {"snapshot-1",    ".writing-",  ".writing-x-1",
+                                         ".writing-01-1", ".writing-1", "token"};
     char dead[64], own[64], alive[64], longer[64];
     pid_t pid = gone();
     snprintf(dead, sizeof dead, ".writing-%d-7", (int)pid);
@@ -128,6 +130,26 @@ static void one_that_does_not_fit_is_not_there_at_all(void **state)
     assert_int_equal(srv_store_close(file, NULL), 0); /* and the directory can be removed */
 }
 
+/* The last case: nothing can be written afterwards. */
+static void what_the_end_of_the_process_interrupts_is_not_left_behind(void **state)
+{
+    struct api_store_file *file, *late;
+    char own[64];
+    DIR *entries;
+    assert_int_equal(srv_store_create(directory, &file), 0);
+    assert_int_equal(srv_store_write(file, "abc", 3), 0);
+    srv_store_end(directory);
+    assert_int_equal(srv_store_create(directory, &late), -ESHUTDOWN);
+    assert_int_equal(srv_store_write(file, "def", 3), 0); /* who still writes does no harm */
+    assert_int_equal(srv_store_close(file, "x"), -ENOENT);
+    snprintf(own, sizeof own, ".writing-%d-", (int)getpid());
+    assert_non_null(entries = opendir(directory));
+    for (struct dirent *entry; (entry = readdir(entries));)
+        assert_null(strstr(entry->d_name, own));
+    closedir(entries);
+    assert_false(is_there("x"));
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, make_directory, remove_directory)
 
 int main(void)
@@ -136,6 +158,7 @@ int main(void)
         CASE(what_a_crash_left_is_removed_and_nothing_else),
         CASE(a_file_is_there_whole_once_it_is_closed),
         CASE(one_that_does_not_fit_is_not_there_at_all),
+        CASE(what_the_end_of_the_process_interrupts_is_not_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
