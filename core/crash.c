@@ -8,15 +8,19 @@
  * Two threads often meet the same fault, one a moment after the other. Rejected: the default action at once for the second.
  * It ends the process, and with it the first one's report, of which then nothing was said.
  *
- * Invariant
+ * Invariants
  *   C1  No default action is restored before the report is written, but by its writer, if that crashes, and by who has
- *       waited PATIENCE_NS for it: the writer may wait for something that the other has (the loader's lock).
+ *       waited PATIENCE_NS for it: what the writer writes to may be full, and nobody there to empty it.
+ *   C2  No lock is waited for. So not dladdr, which would know names of libc's: it wants the dynamic linker's lock, which a
+ *       thread in a constructor has, for ever if that waits for what has crashed.
  */
+#include "module.h"
 #include "scheduler.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,22 +56,30 @@ __attribute__((format(printf, 2, 3))) static void say(struct report *r, const ch
         r->used = sizeof r->text - 1;
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* By addresses in the file, as addr2line -e wants them. */
 static void say_address(struct report *r, uint64_t pc)
 {
     struct gri_module *module = gri_module_of(pc);
-    Dl_info info;
+    struct dl_find_object object;
+    const char *path;
 
-    /* File offsets, as addr2line -e wants them: the nearest exported symbol is mostly not the function. */
-    if (!dladdr((void *)(uintptr_t)pc, &info))
+    if (_dl_find_object((void *)(uintptr_t)pc, &object) != 0) { /* C2 */
         say(r, "0x%llx", (unsigned long long)pc);
-    else
-        say(r, "0x%llx %s+0x%llx (%s)", (unsigned long long)pc,
-            module           ? gri_module_name(module)
-            : info.dli_sname ? info.dli_sname
-                             : "?",
-            (unsigned long long)(pc - (uint64_t)(module || !info.dli_sname ? info.dli_fbase
-                                                                           : info.dli_saddr)),
-            info.dli_fname);
+        return;
+    }
+    path = module ? module->info.path : object.dlfo_link_map->l_name;
+    if (!path[0]) /* the program itself */
+        path = program_invocation_name;
+    say(r, "0x%llx %s+0x%llx (%s)", (unsigned long long)pc,
+        module ? gri_module_name(module) : base_name(path),
+        (unsigned long long)(pc - object.dlfo_link_map->l_addr), path);
 }
 
 static void say_goroutine(struct report *r, const struct gr_g *g, uint64_t sp, uint64_t pc)

@@ -6,6 +6,7 @@
  */
 #include "harness.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -100,6 +101,17 @@ static void fault_together(void *arg)
     fault(arg);
 }
 
+static int constructor_runs[2];
+
+/* The loader's lock is somebody's who never gives it back. */
+static void fault_beside_a_constructor(void *arg)
+{
+    char c;
+
+    CHECK(read(constructor_runs[0], &c, 1) == 1);
+    fault(arg);
+}
+
 static void send_trap(void *arg)
 {
     (void)arg;
@@ -144,6 +156,7 @@ static bool run_child(const char *way, size_t stack_bytes)
                 {"frame", overflow_by_a_big_frame},
                 {"fault", fault},
                 {"together", fault_together},
+                {"constructor", fault_beside_a_constructor},
                 {"abort", give_up},
                 {"sent", send_fault},
                 {"beyond", fault_beyond},
@@ -161,8 +174,15 @@ static bool run_child(const char *way, size_t stack_bytes)
         if (strcmp(way, ways[i].name) == 0)
             opts.fn = ways[i].fn;
     }
-    if (gr_go_with(&opts) <= 0)
+    if (pipe(constructor_runs) != 0 || gr_go_with(&opts) <= 0)
         return false;
+    if (strcmp(way, "constructor") == 0) {
+        char fd[16];
+
+        snprintf(fd, sizeof fd, "%d", constructor_runs[1]);
+        setenv("GRASP_TEST_HANG_FD", fd, 1);
+        return dlopen(ENDLESS_CONSTRUCTOR, RTLD_NOW) && false;
+    }
     while (strcmp(way, "destroy") == 0) {
         struct gr_info info;
 
@@ -341,6 +361,16 @@ static void of_two_that_fault_at_once_one_is_reported_whole(void **state)
     }
 }
 
+/* C2 of crash.c */
+static void a_fault_while_a_constructor_never_ends_is_reported(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("constructor", "0"), SIGSEGV);
+    expect_said("signal 11");
+    expect_said("module main");
+    expect_said("words on the stack");
+}
+
 /* A failed assert, or what malloc finds wrong. */
 static void an_abort_names_its_goroutine(void **state)
 {
@@ -408,6 +438,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
         cmocka_unit_test(what_stderr_does_not_take_is_in_the_file),
         cmocka_unit_test(of_two_that_fault_at_once_one_is_reported_whole),
+        cmocka_unit_test(a_fault_while_a_constructor_never_ends_is_reported),
         cmocka_unit_test(an_abort_names_its_goroutine),
         cmocka_unit_test(a_signal_of_a_fault_that_was_sent_is_not_lost),
         cmocka_unit_test(an_unknown_address_is_not_called_0),
