@@ -4,7 +4,8 @@
  * A stream is an answer without an end: each piece is made when the one before it was written and
  * there is something to tell, or after 15 seconds of silence. So a stream has at most one piece in
  * memory, and a reader that is slow simply asks later; when the rings have run over its place it is
- * told how many events it lost and is dropped.
+ * told how many events it lost and is dropped. Events that a selector keeps out are no sign of life: silence counts from
+ * the last piece that was sent, however much was read since.
  *
  *   I1  A stream is in exactly one of: at the host (its piece is being written), in `waiters`, in a
  *       job on the pool.
@@ -28,6 +29,7 @@ struct api_stream {
     struct api_call *call;
     unsigned types, rings;
     bool births, has_selector, waiting, counted, ended;
+    uint64_t told_ns; /* when the client last heard something */
     struct api_selector selector;
     struct api_event_place place;
     struct api_timer silence;
@@ -197,6 +199,7 @@ static void answer(struct api_stream *stream)
 {
     struct api_call *call = stream->call;
     call->reply.more = !stream->ended && !call->abandoned;
+    stream->told_ns = gr_now_ns();
     api_call_done(call);
 }
 
@@ -232,7 +235,7 @@ static void wait(struct api_stream *stream)
 {
     struct api *api = stream->call->api;
     struct api_events *events = &api->events;
-    if (api_timer_set(api, &stream->silence, gr_now_ns() + SILENCE_NS)) {
+    if (api_timer_set(api, &stream->silence, stream->told_ns + SILENCE_NS)) {
         stream->ended = true;
         answer(stream);
         return;
@@ -256,6 +259,10 @@ static void wait_or_answer(struct api_work *work)
 {
     struct api_stream *stream =
         (struct api_stream *)((char *)work - offsetof(struct api_stream, work));
+    /* Here too: while more is there than can be read, no timer gets its turn. */
+    if (!stream->call->reply.body.size && !stream->ended &&
+        gr_now_ns() - stream->told_ns >= SILENCE_NS)
+        add_comment(stream->call, "still here");
     if (stream->call->reply.body.size || stream->ended || stream->call->abandoned)
         answer(stream);
     else
@@ -398,6 +405,7 @@ void api_handle_events(struct api_call *call)
     }
     stream->call = call;
     stream->silence.fire = silent;
+    stream->told_ns = gr_now_ns();
     call->state = stream;
     call->cleanup = clean_up;
     if (read_types(call, stream) && read_selector(call, stream) && admit(call, stream)) {

@@ -300,6 +300,20 @@ static void silence_is_broken_every_15_seconds(void **state)
     leave(fake);
 }
 
+static void events_that_a_selector_keeps_out_do_not_prolong_the_silence(void **state)
+{
+    fake_goroutine(GR_RUNNING);
+    struct fake_call *fake = follow("/v1/events?selector=tier%3Dweb", NULL);
+    for (size_t i = 1; i <= 9; i++) {
+        fake_clock_add_ms(5000);
+        fake_log(1, "one");
+        fake_run();
+        assert_int_equal(count(fake->body, ": still here\n\n"), i / 3);
+    }
+    assert_int_equal(count(fake->body, "event: "), 0);
+    leave(fake);
+}
+
 static void at_most_32_streams_are_open(void **state)
 {
     struct fake_call *streams[API_EVENT_STREAMS_MAX];
@@ -358,6 +372,7 @@ int main(void)
         TEST(long_texts_push_out_what_they_run_over),
         TEST(selectors_keep_events_of_other_goroutines_out),
         TEST(silence_is_broken_every_15_seconds),
+        TEST(events_that_a_selector_keeps_out_do_not_prolong_the_silence),
         TEST(at_most_32_streams_are_open),
         TEST(wrong_parameters_are_named),
         TEST(other_formats_have_a_line_an_event),
