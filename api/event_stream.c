@@ -143,24 +143,34 @@ static bool wanted(const struct api_stream *stream, const struct api_event *even
            (gr_info(event->goroutine, &info) == 0 && api_selector_match(&stream->selector, &info));
 }
 
+/* It is dropped, and its client goes on behind the newest or lists again: all up to there is lost to it. */
+static void tell_lost(struct api_stream *stream)
+{
+    struct api_call *call = stream->call;
+    struct api_event_place end;
+    uint64_t seq = api_event_place_end(call->api, &end), lost = 0;
+    for (unsigned i = 0; i < API_RINGS; i++)
+        if (stream->rings >> i & 1)
+            lost += end.at[i] - stream->place.at[i];
+    add_event(call, "lost", seq,
+              json_pack("{s:o,s:o,s:s,s:o}", "seq", api_json_uint(seq), "at",
+                        api_json_time(api_realtime_ns()), "type", "lost", "lost",
+                        api_json_uint(lost)));
+    stream->ended = true;
+}
+
 static void fill(struct api_stream *stream, struct api_event *events, char *text)
 {
     struct api_call *call = stream->call;
-    uint64_t lost;
+    bool lost;
     size_t count = api_event_read(call->api, &stream->place, stream->rings, events, PIECE_EVENTS,
                                   text, PIECE_TEXT, &lost);
     for (size_t i = 0; i < count; i++)
         if (wanted(stream, &events[i]))
             add_event(call, api_event_name(events[i].type), events[i].seq,
                       event_json(&events[i], text + events[i].text_at));
-    if (!lost)
-        return;
-    uint64_t seq = api_event_seq(call->api);
-    add_event(call, "lost", seq,
-              json_pack("{s:o,s:o,s:s,s:o}", "seq", api_json_uint(seq), "at",
-                        api_json_time(api_realtime_ns()), "type", "lost", "lost",
-                        api_json_uint(lost)));
-    stream->ended = true;
+    if (lost)
+        tell_lost(stream);
 }
 
 static void piece(struct api_work *work)

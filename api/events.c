@@ -282,14 +282,13 @@ uint64_t api_event_place_end(struct api *api, struct api_event_place *place)
     return seq;
 }
 
-/* lock held. How many records the rings ran over that the reader had not read. */
-static uint64_t count_lost(const struct api_events *events, const struct api_event_place *place,
-                           unsigned rings)
+/* lock held. Whether the rings ran over records that the reader had not read. */
+static bool has_lost(const struct api_events *events, const struct api_event_place *place,
+                     unsigned rings)
 {
-    uint64_t lost = 0;
+    bool lost = false;
     for (unsigned i = 0; i < API_RINGS; i++)
-        if (rings >> i & 1 && place->at[i] < events->ring[i].first)
-            lost += events->ring[i].first - place->at[i];
+        lost = lost || (rings >> i & 1 && place->at[i] < events->ring[i].first);
     return lost;
 }
 
@@ -323,13 +322,12 @@ static void copy_text(const struct api_event_ring *ring, const struct api_event 
 }
 
 size_t api_event_read(struct api *api, struct api_event_place *place, unsigned rings,
-                      struct api_event *out, size_t max, char *text, size_t text_room,
-                      uint64_t *lost)
+                      struct api_event *out, size_t max, char *text, size_t text_room, bool *lost)
 {
     struct api_events *events = &api->events;
     size_t count = 0, used = 0;
     pthread_mutex_lock(&events->lock);
-    *lost = count_lost(events, place, rings);
+    *lost = has_lost(events, place, rings);
     while (count < max && !*lost) {
         unsigned i = next_ring(events, place, rings);
         if (i == API_RINGS)

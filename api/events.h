@@ -137,12 +137,11 @@ bool api_event_place_find(struct api *api, uint64_t seq, unsigned rings,
 uint64_t api_event_place_end(struct api *api, struct api_event_place *place);
 /*
  * Copies the next records in order, up to max, with their text up to text_room into text (text_at is
- * then an offset in it), and moves the place. *lost: how many were run over before they could be
+ * then an offset in it), and moves the place. *lost: some were run over before they could be
  * read; then nothing is copied.
  */
 size_t api_event_read(struct api *api, struct api_event_place *place, unsigned rings,
-                      struct api_event *out, size_t max, char *text, size_t text_room,
-                      uint64_t *lost);
+                      struct api_event *out, size_t max, char *text, size_t text_room, bool *lost);
 /* Whether there is something behind the place. Any thread. */
 bool api_event_ready(struct api *api, const struct api_event_place *place, unsigned rings);
 
