@@ -121,6 +121,8 @@ void api_tick(struct api *api);
 void api_drain(struct api *api);
 bool api_is_draining(const struct api *api);
 
+/* Whether it can be the name of a module: what could be a path, hidden or an option is none. Any thread. */
+bool api_module_name_valid(const char *name);
 /* A module file that the host refused to hand to the runtime. Any thread. It is listed with its
  * error. */
 void api_module_note(struct api *api, const char *name, const char *path, const char *error);

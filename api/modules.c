@@ -286,10 +286,10 @@ void api_handle_module(struct api_call *call)
                     "no module \"%.80s\" is loaded; GET /v1/modules lists them", call->name);
 }
 
-/* A plain name: what could be a path, hidden or an option is none. */
-static bool name_valid(const char *name)
+bool api_module_name_valid(const char *name)
 {
-    if (name[0] == '.' || name[0] == '-')
+    size_t size = strlen(name);
+    if (size == 0 || size > GR_NAME_MAX || name[0] == '.' || name[0] == '-')
         return false;
     for (; *name; name++)
         if (!isalnum((unsigned char)*name) && !strchr("_.-", *name))
@@ -326,7 +326,7 @@ void api_handle_module_load(struct api_call *call)
 {
     const char *name = api_body_string(call, "name");
     char why[512] = "";
-    if (!name_valid(name)) {
+    if (!api_module_name_valid(name)) {
         api_problem(call, 400, API_CODE_BAD_REQUEST,
                     "\"%.63s\" is no module name: give the file's name without .so and without a "
                     "path, of [A-Za-z0-9_.-]",

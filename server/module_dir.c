@@ -22,8 +22,9 @@
 static bool is_ours(const struct stat *st, const char *what, char *err, size_t err_bytes)
 {
     if (st->st_uid != geteuid() && st->st_uid != 0)
-        snprintf(err, err_bytes, "%s belongs to uid %u; it must belong to the daemon's user or root",
-                 what, (unsigned)st->st_uid);
+        snprintf(err, err_bytes,
+                 "%s belongs to uid %u; it must belong to the daemon's user or root", what,
+                 (unsigned)st->st_uid);
     else if (st->st_mode & (S_IWGRP | S_IWOTH))
         snprintf(err, err_bytes, "others can write %s (mode %04o); chmod go-w it", what,
                  (unsigned)st->st_mode & 07777);
@@ -105,15 +106,20 @@ int srv_module_load(const char *dir, const char *name, bool replace, char *err, 
 static int is_module(const struct dirent *entry)
 {
     size_t size = strlen(entry->d_name);
-    return entry->d_name[0] != '.' && size > 3 && size - 3 <= GR_NAME_MAX &&
-           strcmp(entry->d_name + size - 3, ".so") == 0;
+    return entry->d_name[0] != '.' && size > 3 && strcmp(entry->d_name + size - 3, ".so") == 0;
 }
 
 static void load_one(struct api *api, const char *dir, const char *name)
 {
     char err[512] = "", path[PATH_MAX];
     struct gr_module_info *info;
-    int result = srv_module_load(dir, name, false, err, sizeof err);
+    int result = -ENOEXEC;
+    if (api_module_name_valid(name))
+        result = srv_module_load(dir, name, false, err, sizeof err);
+    else /* no request could name it */
+        snprintf(err, sizeof err,
+                 "its name must be 1 to %d of [A-Za-z0-9_.-], without .so; rename the file",
+                 GR_NAME_MAX);
     if (result >= 0) {
         srv_log(SRV_INFO, "module-loaded", "name=%s", name);
         return;

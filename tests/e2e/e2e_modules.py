@@ -88,6 +88,25 @@ def bad_files_are_listed_and_stop_nothing():
             client.spawn("hog", "scalar")
 
 
+def a_file_whose_name_no_request_could_give_is_listed_as_refused():
+    """A name is 63 bytes of [A-Za-z0-9_.-] at most, in a request as at the start."""
+    with Directory() as directory:
+        longest = "n" * 63
+        directory.copy("hog", longest)
+        wrong = [longest + "n", "two words", "tab\there", "-x"]
+        for name in wrong:
+            directory.copy("pipeline", name)
+        directory.copy("pipeline", ".hidden")
+        with Daemon(modules=directory.path) as daemon:
+            client = daemon.client()
+            items = {item["name"]: item for item in client.get("/v1/modules")["items"]}
+            assert sorted(items) == sorted([longest] + wrong), items
+            assert items[longest]["loaded"], items
+            for name in wrong:
+                assert not items[name]["loaded"] and "its name" in items[name]["error"], items[name]
+                client.want(400, "POST", "/v1/modules", {"name": name}, "bad-request")
+
+
 def a_module_of_another_architecture_is_refused():
     with Directory() as directory:
         directory.copy("hog", "other")
@@ -298,6 +317,7 @@ def thread_locals_wire_goroutines_to_threads():
 
 main([
     bad_files_are_listed_and_stop_nothing,
+    a_file_whose_name_no_request_could_give_is_listed_as_refused,
     a_module_of_another_architecture_is_refused,
     a_module_without_entries_says_so,
     modules_are_loaded_on_request,
