@@ -80,6 +80,7 @@ struct gr_g *gri_runq_pop(struct gr_p *p)
 
     /* relaxed look first: an exchange on an empty slot would cost on every round. */
     if (atomic_load_explicit(&p->next, memory_order_relaxed))
+        /* acq_rel, as all who take; pairs with push_next and push_foreign_next: g's fields are seen. */
         g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
     p->inherit = g != NULL;
     return g ? g : gri_ring_pop(&p->ring);
@@ -102,6 +103,7 @@ struct gr_g *gri_runq_steal(struct gr_p *thief, struct gr_p *victim, bool take_n
         gri_runq_push(thief, batch[i]);
     if (count > 0)
         return batch[0];
+    /* acq_rel; as in gri_runq_pop. */
     return take_next ? atomic_exchange_explicit(&victim->next, NULL, memory_order_acq_rel) : NULL;
 }
 
@@ -176,6 +178,7 @@ struct gr_g *gri_global_pop(struct gr_p *p, uint32_t most)
 
 void gri_runq_rescue(struct gr_p *p)
 {
+    /* acq_rel; as in gri_runq_pop. */
     struct gr_g *g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
     uint32_t count = g != NULL;
 
@@ -191,6 +194,7 @@ void gri_runq_rescue(struct gr_p *p)
 /* p was given something while it was being retired: back to where everybody looks. */
 static void take_back_next(struct gr_p *p)
 {
+    /* acq_rel; as in gri_runq_pop. */
     struct gr_g *g = atomic_exchange_explicit(&p->next, NULL, memory_order_acq_rel);
 
     if (g) /* else somebody has it already */

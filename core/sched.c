@@ -378,6 +378,7 @@ static bool retire_processor(struct gr_m *m)
     }
     if (m->spinning) {
         m->spinning = false;
+        /* seq_cst, before the look below; pairs with gri_wake_one: whoever relied on us has queued before. */
         atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
     }
     /* What we queued may have met our own spinning: somebody else has to look. */
@@ -393,6 +394,7 @@ static void stop_searching(struct gr_m *m)
     if (!m->spinning)
         return;
     m->spinning = false;
+    /* seq_cst; pairs with gri_wake_one: who relied on us meanwhile is answered by whoever we wake. */
     if (atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst) == 1)
         gri_wake_one();
 }

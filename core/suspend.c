@@ -194,6 +194,7 @@ static uint32_t settle(struct gr_g *g, struct gr_hold *hold, bool push)
     uint64_t w;
 
     gri_lock(&g->wait_lock);
+    /* acquire; as in gri_tell. The releases of hold->state: as in conclude. */
     w = atomic_load_explicit(&g->word, memory_order_acquire);
     if (gri_word_generation(w) != hold->generation) {
         count(&gri_count_gone);
