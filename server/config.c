@@ -220,8 +220,13 @@ static int read_file(struct srv_config *config, char *err, size_t err_bytes)
     const char *name;
     int result = 0;
     if (!json_is_object(file)) {
-        snprintf(err, err_bytes, "--config %s: %s (line %d)", config->config_file,
-                 file ? "it must be a JSON object" : error.text, error.line);
+        if (file)
+            snprintf(err, err_bytes, "--config %s: it must be a JSON object", config->config_file);
+        else if (error.line > 0)
+            snprintf(err, err_bytes, "--config %s: %s (line %d)", config->config_file, error.text,
+                     error.line);
+        else /* it cannot be opened, which the text says of the path */
+            snprintf(err, err_bytes, "--config: %s", error.text);
         json_decref(file);
         return -EINVAL;
     }
@@ -292,9 +297,36 @@ static int read_arguments(struct srv_config *config, int argc, char *const *argv
     return 0;
 }
 
+/* What can stand in Host before the port: a name, an IPv4 address, or an IPv6 address in brackets. */
+static bool is_host(const char *text)
+{
+    static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    size_t size = strspn(text, name);
+    if (size || *text != '[')
+        return size && !text[size];
+    size = strspn(text + 1, "0123456789abcdefABCDEF:.");
+    return size && text[1 + size] == ']' && !text[2 + size];
+}
+
+static int check_hosts(const struct srv_config *config, char *err, size_t err_bytes)
+{
+    for (size_t i = 0; i < config->allow_host_count; i++)
+        if (!is_host(config->allow_host[i])) {
+            snprintf(err, err_bytes,
+                     "--allow-host \"%.100s\" would match no request: write one whole name, an "
+                     "IPv4 address or "
+                     "[IPv6], without port or wildcard",
+                     config->allow_host[i]);
+            return -EINVAL;
+        }
+    return 0;
+}
+
 static int check(const struct srv_config *config, char *err, size_t err_bytes)
 {
     static const char *const guards[] = {"auto", "mprotect", "none"};
+    if (check_hosts(config, err, err_bytes))
+        return -EINVAL;
     for (size_t i = 0; i < 3; i++)
         if (strcmp(config->stack_guard, guards[i]) == 0)
             return 0;

@@ -124,8 +124,15 @@ static int find_group(struct srv_server *server)
 
 static int check_path(struct srv_server *server, const char *flag, const char *path)
 {
-    bool fits = strlen(path) < sizeof((struct sockaddr_un *)0)->sun_path;
-    return fits ? 0 : failed(server, -ENAMETOOLONG, flag, path);
+    struct sockaddr_un address;
+    if (strlen(path) >= sizeof address.sun_path)
+        return failed(server, -ENAMETOOLONG, flag, path);
+    /* libuv says of a directory that is not there that it may not be written. */
+    const char *slash = strrchr(path, '/');
+    size_t size = slash ? (size_t)(slash - path) + 1 : 0;
+    memcpy(address.sun_path, path, size);
+    strcpy(address.sun_path + size, size ? "" : ".");
+    return access(address.sun_path, W_OK | X_OK) ? failed(server, -errno, flag, path) : 0;
 }
 
 /* A bound socket of ours at `path`, not listened on yet. `flag` is what it is called in errors. */

@@ -99,6 +99,28 @@ static int check_tokens(const struct srv_server *server, char *err, size_t err_b
     return result;
 }
 
+/* A start makes the last directory of the path, but no other. */
+static int check_state(const char *state, char *err, size_t err_bytes)
+{
+    char path[4096];
+    if (!state || access(state, W_OK | X_OK) == 0)
+        return 0;
+    int result = -errno;
+    if (result == -ENOENT && snprintf(path, sizeof path, "%s", state) < (int)sizeof path) {
+        size_t size = strlen(path);
+        while (size > 1 && path[size - 1] == '/')
+            path[--size] = 0;
+        char *name = strrchr(path, '/');
+        if (name)
+            name[name == path] = 0;
+        if (access(name ? path : ".", W_OK | X_OK) == 0)
+            return 0;
+        result = -errno;
+    }
+    snprintf(err, err_bytes, "--state %s: %s", state, strerror(-result));
+    return result;
+}
+
 int srv_setup_check(struct srv_server *server, char *err, size_t err_bytes)
 {
     const char *dir = server->config.modules_dir;
@@ -108,6 +130,8 @@ int srv_setup_check(struct srv_server *server, char *err, size_t err_bytes)
         snprintf(err, err_bytes, "--modules %s: %s", dir, why);
     if (!result && (result = srv_listen_check(server)))
         snprintf(err, err_bytes, "%s", server->error);
+    if (!result)
+        result = check_state(server->config.state_dir, err, err_bytes);
     return result;
 }
 

@@ -87,7 +87,14 @@ static void wrong_flags_are_named(void **state)
         {{"graspd", "--unix-mode=0666", NULL}, "octal mode"},
         {{"graspd", "--unix-mode=rw", NULL}, "octal mode"},
         {{"graspd", "--stack-guard=thick", NULL}, "auto, mprotect or none"},
-        {{"graspd", "--config", "/nonexistent/file", NULL}, "/nonexistent/file"},
+        {{"graspd", "--config", "/nonexistent/file", NULL},
+         "unable to open /nonexistent/file: No such file or directory"},
+        {{"graspd", "--allow-host=*", NULL}, "--allow-host \"*\""},
+        {{"graspd", "--allow-host=box:80", NULL}, "without port"},
+        {{"graspd", "--allow-host=two words", NULL}, "whole name"},
+        {{"graspd", "--allow-host=::1", NULL}, "[IPv6]"},
+        {{"graspd", "--allow-host=[]", NULL}, "[IPv6]"},
+        {{"graspd", "--allow-host=[::1]:80", NULL}, "without port"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char err[512] = "";
@@ -95,6 +102,15 @@ static void wrong_flags_are_named(void **state)
         if (result == 0 || !strstr(err, rows[i].says))
             fail_msg("%s: \"%s\" does not say \"%s\"", rows[i].arguments[1], err, rows[i].says);
     }
+}
+
+static void hosts_of_each_kind_are_taken(void **state)
+{
+    char err[512] = "";
+    assert_int_equal(PARSE("--allow-host=my-box.example_1.org", "--allow-host=10.0.0.7",
+                           "--allow-host=[2001:DB8::7]"),
+                     0);
+    assert_int_equal(config.allow_host_count, 3);
 }
 
 static char *write_file(const char *text)
@@ -153,6 +169,7 @@ int main(void)
         cmocka_unit_test(flags_take_their_value_in_both_forms),
         cmocka_unit_test(the_runtime_gets_what_the_flags_say),
         cmocka_unit_test(wrong_flags_are_named),
+        cmocka_unit_test(hosts_of_each_kind_are_taken),
         cmocka_unit_test(a_flag_beats_the_file),
         cmocka_unit_test(wrong_files_are_refused),
     };
