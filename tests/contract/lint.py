@@ -49,6 +49,15 @@ def unique(pairs):
     return dict(pairs)
 
 
+def answers_to_any(path, method):
+    """What is answered whatever the call would do: to malformed, slow, large and misdirected requests, and to keys of
+    other bodies or without room for one."""
+    codes = {"400", "405", "408", "412", "413", "414", "417", "431", "503"}
+    if path not in ("/healthz", "/readyz"):
+        codes.add("421")
+    return codes | {"409", "429"} if method == "post" else codes
+
+
 def check_operations(document):
     seen, tags = set(), {tag["name"] for tag in document["tags"]}
     for path, methods in document["paths"].items():
@@ -69,6 +78,8 @@ def check_operations(document):
                 fault(where, "its path and its parameters differ")
             if not any(code[0] in "12" for code in operation["responses"]):
                 fault(where, "no success is described")
+            for code in sorted(answers_to_any(path, method) - set(operation["responses"])):
+                fault(where, f"{code} is not described, which every request may get")
 
 
 def check_schemas(document):
