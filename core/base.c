@@ -20,7 +20,7 @@ void gri_panic(const char *file, int line, const char *fmt, ...)
     char text[512];
     va_list args;
     int n = snprintf(text, sizeof text, "grasp: panic at %s:%d (goroutine %llu): ", file, line,
-                     (unsigned long long)gr_id());
+                     (unsigned long long)gri_id());
 
     va_start(args, fmt);
     n += vsnprintf(text + n, sizeof text - (size_t)n - 1, fmt, args);
@@ -33,12 +33,18 @@ void gri_panic(const char *file, int line, const char *fmt, ...)
     abort();
 }
 
-uint64_t gr_now_ns(void)
+uint64_t gri_now_ns(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t gr_now_ns(void)
+{
+    GRI_GIVE_WAY();
+    return gri_now_ns();
 }
 
 /*

@@ -84,6 +84,7 @@ struct gr_chan *gr_chan_create(size_t elem_bytes, size_t capacity)
     struct gr_chan *chan;
     size_t bytes;
 
+    GRI_GIVE_WAY();
     if (elem_bytes > ELEM_BYTES_MAX || __builtin_mul_overflow(elem_bytes, capacity, &bytes) ||
         __builtin_add_overflow(bytes, sizeof *chan, &bytes))
         return NULL;
@@ -302,14 +303,15 @@ static int operate(struct gr_chan *chan, enum gr_select_op op, void *elem, uint6
         return -EPERM;
     gri_lock(&chan->lock);
     result = gri_chan_try(chan, g, op, elem, &wake);
-    if (result != -EAGAIN) {
+    if (result == -EAGAIN) {
+        result = wait_in(chan, op, elem, pc, g);
+    } else {
         gri_unlock(&chan->lock);
         if (wake)
             gri_ready(wake);
-        gri_give_way(g, pc);
-        return result;
     }
-    return wait_in(chan, op, elem, pc, g);
+    gri_give_way(g, pc);
+    return result;
 }
 
 int gr_chan_send(struct gr_chan *chan, const void *elem)
@@ -346,6 +348,7 @@ int gr_chan_close(struct gr_chan *chan)
     struct gri_g_list woken = {0};
     bool was_closed;
 
+    GRI_GIVE_WAY();
     gri_lock(&chan->lock);
     was_closed = chan->closed;
     chan->closed = true;
@@ -361,6 +364,7 @@ size_t gr_chan_len(struct gr_chan *chan)
 {
     size_t count;
 
+    GRI_GIVE_WAY();
     gri_lock(&chan->lock);
     count = chan->count;
     gri_unlock(&chan->lock);

@@ -87,6 +87,9 @@ static inline void gri_unlock(struct gri_lock *lock)
         gri_unlock_slow(lock);
 }
 
+/* gr_now_ns, for the runtime itself: it does not give way. */
+uint64_t gri_now_ns(void);
+
 /* Futex on a private word. timeout_ns < 0: none. Returns 0, -ETIMEDOUT, -EAGAIN or -EINTR. */
 int gri_futex_wait(_Atomic(uint32_t) *word, uint32_t expected, int64_t timeout_ns);
 void gri_futex_wake(_Atomic(uint32_t) *word, int count);
@@ -238,6 +241,7 @@ struct gr_g {
 
 /* The goroutine that runs on this thread; NULL on system stacks and foreign threads. */
 struct gr_g *gri_self(void);
+uint64_t gri_id(void); /* its id; 0: none */
 
 static inline bool gri_g_is_pinned(const struct gr_g *g)
 {
@@ -331,8 +335,9 @@ struct gri_apart {
     ((type *)((g)->apart ? (void *)(g)->apart->record : (void *)(local)));                         \
     _Static_assert(sizeof(type) <= GRI_APART_RECORD, "the record of a wait fits")
 /*
- * What does not wait gives way here: the runtime's functions have no checks, and a loop that only asks (gr_cancelled) or
- * tries (gr_chan_try_recv) would otherwise meet none. The caller must be ready to go on upon another thread. pc: GRI_CALLER.
+ * What does not wait gives way here, in each function that a goroutine may call: they have no checks, and code whose loop asks
+ * the time or bears others would be met outside of them by luck only. What the runtime calls itself must not: it may hold a
+ * lock. The caller must be ready to go on upon another thread. pc: GRI_CALLER.
  */
 void gri_give_way_slow(struct gr_g *g, uint64_t pc);
 static inline void gri_give_way(struct gr_g *g, uint64_t pc)
@@ -342,6 +347,7 @@ static inline void gri_give_way(struct gr_g *g, uint64_t pc)
                  g->guard_bound)
         gri_give_way_slow(g, pc);
 }
+#define GRI_GIVE_WAY() gri_give_way(gri_self(), GRI_CALLER)
 static inline bool gri_on_stack_of(const struct gr_g *g, const void *at)
 {
     return (const uint8_t *)at >= g->stack.lo && (const uint8_t *)at < g->stack.hi;

@@ -210,8 +210,10 @@ static int64_t bear(const struct birth *birth)
 uint64_t gr_go(void (*fn)(void *), void *arg)
 {
     struct birth birth = {.fn = fn, .arg = arg};
-    int64_t id = fn ? bear(&birth) : 0;
+    int64_t id;
 
+    GRI_GIVE_WAY();
+    id = fn ? bear(&birth) : 0;
     return id > 0 ? (uint64_t)id : 0;
 }
 
@@ -219,6 +221,7 @@ int64_t gr_go_with(const struct gr_go_opts *opts)
 {
     struct birth birth;
 
+    GRI_GIVE_WAY();
     if (!opts || !opts->fn ||
         (opts->stack_bytes &&
          (opts->stack_bytes < STACK_BYTES_MIN || opts->stack_bytes > STACK_BYTES_MAX)))
@@ -239,6 +242,7 @@ int64_t gr_spawn(const char *module, const char *entry, const char *args_json,
     int64_t id;
     int error;
 
+    GRI_GIVE_WAY();
     if (atomic_load_explicit(&gri_draining, memory_order_acquire))
         return -ECANCELED;
     if (args_json && strlen(args_json) > GR_ARGS_BYTES_MAX)
@@ -256,11 +260,17 @@ int64_t gr_spawn(const char *module, const char *entry, const char *args_json,
     return id;
 }
 
-uint64_t gr_id(void)
+uint64_t gri_id(void)
 {
     struct gr_g *g = gri_self();
 
     return g ? atomic_load_explicit(&g->id, memory_order_relaxed) : 0;
+}
+
+uint64_t gr_id(void)
+{
+    GRI_GIVE_WAY();
+    return gri_id();
 }
 
 int gr_result(const char *json)
@@ -271,6 +281,7 @@ int gr_result(const char *json)
 
     if (!g)
         return -EPERM;
+    gri_give_way(g, GRI_CALLER);
     if (bytes > GR_RESULT_BYTES_MAX)
         return -E2BIG;
     if (!json || !gri_json_valid(json, bytes))
@@ -295,6 +306,7 @@ int gr_label(const char *key, const char *value)
 
     if (!g)
         return -EPERM;
+    gri_give_way(g, GRI_CALLER);
     if (!key)
         return -EINVAL;
     error = value ? gri_labels_make(&labels, g->labels, pairs)
@@ -389,8 +401,10 @@ static bool cancel_g(struct gr_g *g, uint64_t word)
 int gr_cancel(uint64_t id)
 {
     uint64_t w;
-    struct gr_g *g = gri_registry_find(id, &w);
+    struct gr_g *g;
 
+    GRI_GIVE_WAY();
+    g = gri_registry_find(id, &w);
     if (g && cancel_g(g, w))
         return 0;
     return gri_registry_missing(id);
@@ -447,6 +461,7 @@ static int suspend_any(uint64_t id, uint64_t timeout_ns, gr_suspension *out, boo
 
 int gr_suspend(uint64_t id, uint64_t timeout_ns, gr_suspension *out)
 {
+    GRI_GIVE_WAY();
     return suspend_any(id, timeout_ns, out, false);
 }
 
@@ -464,5 +479,8 @@ int gr_suspend_self(gr_suspension *out)
 
 int gr_resume(gr_suspension suspension)
 {
-    return gri_hold_slot_end(suspension.record, suspension.serial);
+    int error = gri_hold_slot_end(suspension.record, suspension.serial);
+
+    GRI_GIVE_WAY();
+    return error;
 }

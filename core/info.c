@@ -72,8 +72,10 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
 int gr_info(uint64_t id, struct gr_info *info)
 {
     uint64_t w, after;
-    struct gr_g *g = gri_registry_find(id, &w);
+    struct gr_g *g;
 
+    GRI_GIVE_WAY();
+    g = gri_registry_find(id, &w);
     if (g) {
         info_of_live(g, w, info);
         /* acquire: the fields above were read before; the same generation: they are of one life. */
@@ -211,6 +213,7 @@ size_t gr_list(enum gr_list_what what, uint64_t after, uint64_t *ids, size_t max
 {
     struct id_list list = {.after = after, .max = max};
 
+    GRI_GIVE_WAY();
     if (max == 0)
         return 0;
     collect(what, &list);
@@ -224,6 +227,7 @@ uint64_t *gr_list_all(size_t *count)
 {
     struct id_list list = {0};
 
+    GRI_GIVE_WAY();
     collect(GR_LIST_LIVE, &list);
     if (list.failed) {
         free(list.ids);

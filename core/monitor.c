@@ -230,7 +230,7 @@ static uint64_t watch_processors(uint64_t now_ns)
 /* One round: what to do now, and when to wake (monotonic; 0: when poked). */
 static uint64_t round_of_work(uint32_t *seed)
 {
-    uint64_t now = gr_now_ns(), wake = gri_timers_fire(now), tick;
+    uint64_t now = gri_now_ns(), wake = gri_timers_fire(now), tick;
     bool fresh = false;
 
     if (atomic_load_explicit(&gri_scavenger_dormant, memory_order_relaxed))
@@ -264,7 +264,7 @@ static void *monitor_main(void *arg)
         wake = round_of_work(&seed);
         if (wake)
             atomic_store_explicit(&sleeping_until, wake, memory_order_seq_cst);
-        now = gr_now_ns();
+        now = gri_now_ns();
         gri_poller_poll(!wake ? -1 : wake > now ? (int64_t)(wake - now) : 0);
     }
     return NULL;
@@ -273,7 +273,7 @@ static void *monitor_main(void *arg)
 void gri_monitor_poke(uint64_t delay_ns)
 {
     /* seq_cst; pairs with monitor_main. A poke for later than it wakes anyway costs nothing. */
-    if (atomic_load_explicit(&sleeping_until, memory_order_seq_cst) > gr_now_ns() + delay_ns)
+    if (atomic_load_explicit(&sleeping_until, memory_order_seq_cst) > gri_now_ns() + delay_ns)
         gri_poller_wake();
 }
 

@@ -194,7 +194,7 @@ void gri_yield(void)
 static inline __attribute__((always_inline)) int sleep_for(struct gr_g *g, uint64_t ns, uint64_t pc)
 {
     struct gri_waiter local, *w = GRI_WAIT_RECORD(g, struct gri_waiter, &local);
-    uint64_t now = gr_now_ns();
+    uint64_t now = gri_now_ns();
     int result;
 
     if (pc)
@@ -233,6 +233,7 @@ int gr_sleep_ns(uint64_t ns)
             ;
         return 0;
     }
+    gri_give_way(g, GRI_CALLER);
     return is_cancelled(g) ? -ECANCELED : sleep_for(g, ns, GRI_CALLER);
 }
 

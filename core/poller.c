@@ -220,9 +220,10 @@ int gr_poll_fd(int fd, int events, int64_t timeout_ns)
 
     if (!gri_self())
         return -EPERM;
+    GRI_GIVE_WAY();
     if (poll(&one, 1, 0) != 0)
         return one.revents & POLLNVAL ? -EBADF : 0;
     if (timeout_ns == 0)
         return -ETIMEDOUT;
-    return gri_poll_wait(fd, events, timeout_ns < 0 ? 0 : gr_now_ns() + (uint64_t)timeout_ns);
+    return gri_poll_wait(fd, events, timeout_ns < 0 ? 0 : gri_now_ns() + (uint64_t)timeout_ns);
 }

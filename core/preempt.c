@@ -70,7 +70,7 @@ static bool send(struct gr_m *m, struct gr_g *g)
     atomic_fetch_add_explicit(&g->signals, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&gri_count_signals, 1, memory_order_relaxed);
     /* relaxed: paces the next one. */
-    atomic_store_explicit(&m->signalled_ns, gr_now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&m->signalled_ns, gri_now_ns(), memory_order_relaxed);
     if (syscall(SYS_tgkill, getpid(), m->tid, SIGURG) == 0)
         return true;
     atomic_store_explicit(&m->signal_pending, 0, memory_order_release);
@@ -107,7 +107,7 @@ void gri_send_signal_again(struct gr_m *m, struct gr_g *g, uint64_t gap_ns)
     bool under_way;
 
     /* relaxed: see send. */
-    if (gr_now_ns() - atomic_load_explicit(&m->signalled_ns, memory_order_relaxed) < gap_ns ||
+    if (gri_now_ns() - atomic_load_explicit(&m->signalled_ns, memory_order_relaxed) < gap_ns ||
         !may_send(m, g, &under_way))
         return;
     if (!thread_advances(m)) {

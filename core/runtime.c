@@ -18,10 +18,10 @@
 static void calibrate(void)
 {
     struct timespec nap = {0, CALIBRATE_NS};
-    uint64_t ns = gr_now_ns(), ticks = arch_ticks();
+    uint64_t ns = gri_now_ns(), ticks = arch_ticks();
 
     nanosleep(&nap, NULL);
-    gri_sched.ticks_per_ns = (double)(arch_ticks() - ticks) / (double)(gr_now_ns() - ns);
+    gri_sched.ticks_per_ns = (double)(arch_ticks() - ticks) / (double)(gri_now_ns() - ns);
 }
 
 /* The cgroup's CPU quota in processors, 0: none. Version 2, then version 1. */

@@ -132,7 +132,7 @@ static void select_unlink(struct selection *s, struct chan_waiter *cw)
 static int select_in(struct gr_g *g, struct selection *s, int64_t timeout_ns,
                      const struct records *r)
 {
-    uint64_t deadline = timeout_ns < 0 ? 0 : gr_now_ns() + (uint64_t)timeout_ns;
+    uint64_t deadline = timeout_ns < 0 ? 0 : gri_now_ns() + (uint64_t)timeout_ns;
     struct chan_waiter *chosen;
     struct gr_select_case *c;
     int result;

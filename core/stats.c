@@ -27,9 +27,16 @@ void gr_tell_births(bool on)
 void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text)
 {
     gr_event_fn *fn = atomic_load_explicit(&event_fn, memory_order_acquire);
+    struct gr_g *g = gri_self();
 
-    if (fn)
-        fn(event_ctx, event, id, root, text);
+    if (!fn)
+        return;
+    /* The host has locks of its own: none of our functions that it calls may give way. */
+    if (g)
+        g->nopreempt++;
+    fn(event_ctx, event, id, root, text);
+    if (g)
+        g->nopreempt--;
 }
 
 static void count_slot(void *arg, struct gr_g *g, uint64_t word)
@@ -65,6 +72,7 @@ void gr_stats(struct gr_stats *stats)
 {
     uint64_t suspends = 0;
 
+    GRI_GIVE_WAY();
     memset(stats, 0, sizeof *stats);
     stats->procs = atomic_load_explicit(&gri_sched.procs, memory_order_relaxed);
     stats->async_preempt = !atomic_load_explicit(&gri_sched.async_off, memory_order_relaxed);

@@ -161,7 +161,7 @@ void gri_tell(struct gr_g *g)
         if (hold->generation != gri_word_generation(w)) {
             conclude(hold, GR_HOLD_GONE);
         } else {
-            describe_stop(hold, g, w, gr_now_ns());
+            describe_stop(hold, g, w, gri_now_ns());
             conclude(hold, GR_HOLD_STOPPED);
         }
     }
@@ -201,7 +201,7 @@ static uint32_t settle(struct gr_g *g, struct gr_hold *hold, bool push)
         state = GR_HOLD_GONE;
         atomic_store_explicit(&hold->state, state, memory_order_release);
     } else if (gri_state_stopped(gri_word_state(w))) {
-        describe_stop(hold, g, w, gr_now_ns());
+        describe_stop(hold, g, w, gri_now_ns());
         state = GR_HOLD_STOPPED;
         atomic_store_explicit(&hold->state, state, memory_order_release);
     } else if (push) {
@@ -223,7 +223,7 @@ static void hold_init(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
     memset(hold, 0, sizeof *hold);
     hold->ctx = ctx;
     hold->id = id;
-    hold->asked_ns = gr_now_ns();
+    hold->asked_ns = gri_now_ns();
     hold->deadline_ns =
         hold->asked_ns + timeout_ns < timeout_ns ? UINT64_MAX : hold->asked_ns + timeout_ns;
     atomic_store_explicit(&hold->state, GR_HOLD_PENDING, memory_order_relaxed);
@@ -265,7 +265,7 @@ static void insist(struct gr_g *g, uint64_t deadline_ns)
 
     if (m && gri_word_state(w) == GR_RUNNING && gri_word_holds(w) > 0 && gri_send_signal(m, g))
         patience = LOST_NS;
-    now = gr_now_ns();
+    now = gri_now_ns();
     if (deadline_ns < now + patience)
         patience = deadline_ns > now ? deadline_ns - now : 0;
     gri_monitor_poke(patience);
@@ -280,7 +280,7 @@ static void stopped_at_once(struct gr_hold *hold, struct gr_g *g, uint64_t id, u
     hold->generation = gri_word_generation(w);
     hold->stopped_in = gri_word_state(w);
     hold->safepoint = safepoint_of(g, hold->stopped_in);
-    hold->asked_ns = hold->stopped_ns = stamped ? gr_now_ns() : 0;
+    hold->asked_ns = hold->stopped_ns = stamped ? gri_now_ns() : 0;
     gri_trace(GR_TRACE_HELD, g, 0, (uint64_t)(uintptr_t)hold);
     count(&gri_count_at_once[hold->safepoint]);
     /* release; as in conclude. */
@@ -358,6 +358,7 @@ int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hol
     int result;
     uint32_t state;
 
+    GRI_GIVE_WAY();
     hold->ctx = ctx;
     result = begin(hold, id, timeout_ns, true, &g);
     if (result != 0)

@@ -60,7 +60,7 @@ static int queue_wait(struct gr_wait_queue *queue, enum gri_wait reason, const v
 {
     struct gr_g *g = gri_self();
     struct sync_waiter local, *w = GRI_WAIT_RECORD(g, struct sync_waiter, &local);
-    uint64_t deadline = timeout_ns < 0 ? 0 : gr_now_ns() + (uint64_t)timeout_ns;
+    uint64_t deadline = timeout_ns < 0 ? 0 : gri_now_ns() + (uint64_t)timeout_ns;
     int result;
 
     w->waiter = (struct gri_waiter){0};
@@ -192,9 +192,9 @@ int gr_mutex_lock(gr_mutex *mutex)
     return g ? mutex_lock(mutex, g, GRI_CALLER) : -EPERM;
 }
 
-int gr_mutex_unlock(gr_mutex *mutex)
+static int mutex_unlock(gr_mutex *mutex, struct gr_g *self)
 {
-    struct gr_g *self = gri_self(), *g;
+    struct gr_g *g;
     uint64_t id = self ? atomic_load_explicit(&self->id, memory_order_relaxed) : 0;
 
     gri_lock(queue_lock(&mutex->waiters));
@@ -219,6 +219,15 @@ int gr_mutex_unlock(gr_mutex *mutex)
     return 0;
 }
 
+int gr_mutex_unlock(gr_mutex *mutex)
+{
+    struct gr_g *self = gri_self();
+    int result = mutex_unlock(mutex, self);
+
+    gri_give_way(self, GRI_CALLER);
+    return result;
+}
+
 /* Until locked, whatever was asked of the caller meanwhile: a condition's promise. */
 static void lock_regardless(gr_mutex *mutex)
 {
@@ -232,13 +241,14 @@ static int cond_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns, uint64_
 {
     int result;
 
-    if (!gri_self() || mutex->owner != gr_id())
+    if (!gri_self() || mutex->owner != gri_id())
         return -EPERM;
     gri_lock(queue_lock(&cond->waiters));
     /* Under the queue's lock: a signal that comes after the unlock finds us in the queue. */
-    gr_mutex_unlock(mutex);
+    (void)mutex_unlock(mutex, gri_self());
     result = queue_wait(&cond->waiters, GRI_WAIT_COND, cond, timeout_ns, pc);
     lock_regardless(mutex);
+    gri_give_way(gri_self(), pc);
     return result;
 }
 
@@ -256,6 +266,7 @@ void gr_cond_signal(gr_cond *cond)
 {
     struct gr_g *g;
 
+    GRI_GIVE_WAY();
     gri_lock(queue_lock(&cond->waiters));
     g = queue_win(&cond->waiters, 0, false);
     gri_unlock(queue_lock(&cond->waiters));
@@ -269,6 +280,7 @@ void gr_cond_broadcast(gr_cond *cond)
     struct gri_g_list woken = {0};
     struct gr_g *g;
 
+    GRI_GIVE_WAY();
     gri_lock(queue_lock(&cond->waiters));
     while ((g = queue_win(&cond->waiters, 0, false)))
         gri_g_list_add(&woken, g);
@@ -278,7 +290,7 @@ void gr_cond_broadcast(gr_cond *cond)
 
 /* ---- Wait group ---------------------------------------------------------------------------------- */
 
-int gr_waitgroup_add(gr_waitgroup *group, int64_t n)
+static int add(gr_waitgroup *group, int64_t n)
 {
     _Atomic(int64_t) *count = (_Atomic(int64_t) *)&group->count;
     struct gri_g_list woken = {0};
@@ -313,15 +325,27 @@ int gr_waitgroup_add(gr_waitgroup *group, int64_t n)
     return 0;
 }
 
+int gr_waitgroup_add(gr_waitgroup *group, int64_t n)
+{
+    int result = add(group, n);
+
+    GRI_GIVE_WAY();
+    return result;
+}
+
 int gr_waitgroup_done(gr_waitgroup *group)
 {
-    return gr_waitgroup_add(group, -1);
+    int result = add(group, -1);
+
+    GRI_GIVE_WAY();
+    return result;
 }
 
 int gr_waitgroup_wait(gr_waitgroup *group)
 {
     if (!gri_self())
         return -EPERM;
+    GRI_GIVE_WAY();
     gri_lock(queue_lock(&group->waiters));
     /* acquire; pairs with the step to 0. */
     if (atomic_load_explicit((_Atomic(int64_t) *)&group->count, memory_order_acquire) == 0) {

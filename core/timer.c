@@ -64,7 +64,7 @@ static void remove_locked(struct gri_waiter *w)
 
 void gri_timer_add(struct gri_waiter *w)
 {
-    uint64_t now = gr_now_ns();
+    uint64_t now = gri_now_ns();
     bool first;
 
     gri_lock(&heap_lock);

@@ -169,7 +169,7 @@ int gr_trace_start(size_t records)
     error = trace.running ? -EBUSY : rings_prepare(size);
     if (!error) {
         trace.running = true;
-        trace.start_ns = gr_now_ns();
+        trace.start_ns = gri_now_ns();
         trace.start_ticks = arch_ticks();
         atomic_store_explicit(&gri_trace_on, 1, memory_order_release);
     }

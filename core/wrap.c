@@ -137,7 +137,8 @@ static uint64_t socket_deadline(int fd, int option)
         return 0;
     if (timeout.tv_sec == 0 && timeout.tv_usec == 0)
         return 0;
-    return gr_now_ns() + (uint64_t)timeout.tv_sec * 1000000000u + (uint64_t)timeout.tv_usec * 1000u;
+    return gri_now_ns() + (uint64_t)timeout.tv_sec * 1000000000u +
+           (uint64_t)timeout.tv_usec * 1000u;
 }
 
 int gri_wrap_wait(struct gr_g *g, int fd, int events, int option, uint64_t *deadline_ns)
@@ -204,13 +205,13 @@ int gri_wrap_deadline(clockid_t clock, const struct timespec *at, uint64_t *dead
         return -EINVAL;
     now_ns = timespec_ns(&now);
     at_ns = at->tv_sec < 0 ? 0 : timespec_ns(at);
-    *deadline_ns = gr_now_ns() + (at_ns > now_ns ? at_ns - now_ns : 0);
+    *deadline_ns = gri_now_ns() + (at_ns > now_ns ? at_ns - now_ns : 0);
     return 0;
 }
 
 void gri_wrap_slice(uint64_t deadline_ns, struct timespec *until, bool *last)
 {
-    uint64_t end = gr_now_ns() + SLICE_NS;
+    uint64_t end = gri_now_ns() + SLICE_NS;
 
     *last = deadline_ns != 0 && deadline_ns <= end;
     if (*last)

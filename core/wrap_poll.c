@@ -25,7 +25,7 @@ extern _Noreturn void __chk_fail(void);
 /* A time-out in nanoseconds (negative: none) as a monotonic deadline, 0: none. */
 static uint64_t deadline_after(int64_t timeout_ns)
 {
-    return timeout_ns < 0 ? 0 : gr_now_ns() + (uint64_t)timeout_ns;
+    return timeout_ns < 0 ? 0 : gri_now_ns() + (uint64_t)timeout_ns;
 }
 
 static int64_t timespec_ns(const struct timespec *timeout)
@@ -46,7 +46,7 @@ static bool timespec_valid(const struct timespec *timeout)
 /* What is left until the deadline: NULL for none. */
 static struct timespec *remaining(uint64_t deadline_ns, struct timespec *left)
 {
-    uint64_t now = gr_now_ns();
+    uint64_t now = gri_now_ns();
     uint64_t ns = deadline_ns > now ? deadline_ns - now : 0;
 
     if (deadline_ns == 0)
@@ -258,10 +258,10 @@ static int wrap_select(int count, fd_set *reads, fd_set *writes, fd_set *excepts
 
         timeout_ns = timespec_ns(&time);
     }
-    start = gr_now_ns();
+    start = gri_now_ns();
     result = select_wait(g, count, &sets, timeout_ns, NULL);
     if (timeout) {
-        int64_t left = timeout_ns - (int64_t)(gr_now_ns() - start);
+        int64_t left = timeout_ns - (int64_t)(gri_now_ns() - start);
 
         timeout->tv_sec = left > 0 ? left / 1000000000 : 0;
         timeout->tv_usec = left > 0 ? left % 1000000000 / 1000 : 0;

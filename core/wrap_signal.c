@@ -205,7 +205,7 @@ static long await_signal(struct gr_g *g, const sigset_t *set, siginfo_t *info, u
     GRI_SYSCALL_ENTER(g);
     /* Each round needs a signal. */
     do {
-        uint64_t now = gr_now_ns();
+        uint64_t now = gri_now_ns();
         uint64_t ns = deadline_ns > now ? deadline_ns - now : 0;
         const long args[6] = {(long)&wanted, (long)info, deadline_ns ? (long)&left : 0,
                               KERNEL_SIGSET_BYTES};
@@ -230,7 +230,7 @@ static int wrap_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct 
         if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999999999)
             return (int)gri_wrap_result(-EINVAL);
         deadline =
-            gr_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+            gri_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
     }
     return (int)gri_wrap_result(await_signal(g, set, info, deadline));
 }

@@ -170,7 +170,7 @@ static int join_until(pthread_t thread, void **value, const struct timespec *unt
     int result = pthread_tryjoin_np(thread, value);
 
     while (result == EBUSY &&
-           gr_now_ns() < (uint64_t)until->tv_sec * 1000000000u + (uint64_t)until->tv_nsec) {
+           gri_now_ns() < (uint64_t)until->tv_sec * 1000000000u + (uint64_t)until->tv_nsec) {
         clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
         result = pthread_tryjoin_np(thread, value);
     }

@@ -29,9 +29,9 @@ static uint64_t timespec_ns(const struct timespec *time)
 /* 0 or -ECANCELED; *left_ns: what was not slept. */
 static int sleep_ns(uint64_t ns, uint64_t *left_ns)
 {
-    uint64_t start = gr_now_ns();
+    uint64_t start = gri_now_ns();
     int result = gri_sleep(ns);
-    uint64_t slept = gr_now_ns() - start;
+    uint64_t slept = gri_now_ns() - start;
 
     *left_ns = result == 0 || slept >= ns ? 0 : ns - slept;
     return result;

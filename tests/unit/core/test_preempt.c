@@ -423,85 +423,6 @@ static void switched_off_no_signal_stops_anybody_and_the_time_out_says_so(void *
     spinner_end(&s);
 }
 
-/* Loops whose only calls are the runtime's, of the kinds that don't wait here. */
-struct asker {
-    atomic_ulong count;
-    atomic_uint stop;
-    uint64_t id;
-    int kind;
-};
-enum {
-    ASK_CANCELLED,
-    ASK_TRY,
-    ASK_BUFFER,
-    ASK_SELECT,
-    ASK_MUTEX,
-    ASK_TRY_MUTEX,
-    ASK_LOG,
-    ASK_KINDS
-};
-static struct gr_chan *empty, *buffer;
-
-static void ask(void *arg)
-{
-    struct asker *a = arg;
-    gr_mutex mutex = GR_MUTEX_INIT;
-    unsigned element = 0;
-
-    while (!atomic_load_explicit(&a->stop, memory_order_relaxed)) {
-        struct gr_select_case c = {empty, GR_SELECT_RECV, &element, 0};
-
-        atomic_fetch_add_explicit(&a->count, 1, memory_order_relaxed);
-        if (a->kind == ASK_CANCELLED)
-            CHECK(!gr_cancelled());
-        else if (a->kind == ASK_TRY)
-            CHECK(gr_chan_try_recv(empty, &element) == -EAGAIN);
-        else if (a->kind == ASK_BUFFER)
-            CHECK(gr_chan_send(buffer, &element) == 0 && gr_chan_recv(buffer, &element) == 0);
-        else if (a->kind == ASK_SELECT)
-            CHECK(gr_select(&c, 1, 0) == -EAGAIN);
-        else if (a->kind == ASK_MUTEX)
-            CHECK(gr_mutex_lock(&mutex) == 0 && gr_mutex_unlock(&mutex) == 0);
-        else if (a->kind == ASK_TRY_MUTEX)
-            CHECK(gr_mutex_try_lock(&mutex) == 0 && gr_mutex_unlock(&mutex) == 0);
-        else
-            CHECK(gr_log("asked") == 0);
-    }
-}
-
-static void calls_of_the_runtime_give_way_without_signals(void **state)
-{
-    struct asker a[2];
-    struct gr_hold h;
-
-    (void)state;
-    assert_int_equal(gr_set_async_preempt(false), 0);
-    assert_int_equal(gr_set_procs(1), 0);
-    empty = gr_chan_create(sizeof(unsigned), 0);
-    buffer = gr_chan_create(sizeof(unsigned), 4);
-    for (int kind = 0; kind < ASK_KINDS; kind++) {
-        for (int i = 0; i < 2; i++) {
-            a[i] = (struct asker){.kind = kind};
-            a[i].id = gr_go(ask, &a[i]);
-        }
-        /* Slices end, and a hold is met. */
-        eventually_moves(&a[0].count);
-        eventually_moves(&a[1].count);
-        hold(&h, a[0].id);
-        assert_true(stands_still(&a[0].count));
-        eventually_moves(&a[1].count);
-        release(&h);
-        eventually_moves(&a[0].count);
-        atomic_store(&a[0].stop, 1);
-        atomic_store(&a[1].stop, 1);
-        eventually_alone(0);
-    }
-    gr_chan_destroy(empty);
-    gr_chan_destroy(buffer);
-    expect_no_faults();
-    assert_int_equal(gr_set_async_preempt(async_on), 0);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -519,8 +440,6 @@ int main(int argc, char **argv)
                                         usual_slices),
         cmocka_unit_test(nobody_is_stopped_while_it_has_the_loaders_lock),
         cmocka_unit_test(switched_off_no_signal_stops_anybody_and_the_time_out_says_so),
-        cmocka_unit_test_setup_teardown(calls_of_the_runtime_give_way_without_signals, short_slices,
-                                        usual_slices),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});
