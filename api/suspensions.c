@@ -228,7 +228,6 @@ static void run_chunk(struct api_chunk *chunk)
 
 void api_suspension_let_go(struct api_suspension *s, void (*gone)(struct api_suspension *s))
 {
-    s->leaving = true;
     s->next_to_go = s->members;
     s->gone = gone;
     s->chunk.run = run_chunk;
@@ -258,6 +257,7 @@ void api_suspension_release(struct api_suspension *s, enum api_suspension_end ho
     size_t at = position_of(table, s->id);
     table->count--;
     memmove(&table->items[at], &table->items[at + 1], (table->count - at) * sizeof table->items[0]);
+    s->leaving = true; /* only one that was in the table has members that are found */
     pthread_mutex_unlock(&table->lock);
     table->ended[table->ended_next] = (struct api_remembered){s->id, how};
     table->ended_next = (table->ended_next + 1) % API_SUSPENSIONS_REMEMBERED;
@@ -379,12 +379,12 @@ size_t api_suspension_total(struct api *api)
 uint64_t api_suspension_next(struct api *api, uint64_t after, json_t **out)
 {
     struct api_suspensions *table = &api->suspensions;
-    struct api_suspension copy; /* without its members: the list form does not show them */
+    struct api_suspension copy; /* of what is shown; the loop changes the rest without the lock */
     pthread_mutex_lock(&table->lock);
     size_t at = position_of(table, after + 1);
     bool found = at < table->count;
     if (found)
-        memcpy(&copy, table->items[at], sizeof copy);
+        memcpy(&copy, table->items[at], offsetof(struct api_suspension, timer));
     pthread_mutex_unlock(&table->lock);
     if (!found)
         return 0;

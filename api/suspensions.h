@@ -64,11 +64,11 @@ struct api_suspension {
     bool leaving; /* I3 */
     char principal[API_PRINCIPAL_BYTES];
     uint64_t created_realtime_ns, lease_ms, expires_ns, skew_ns, latency_ns;
-    struct api_timer timer;
+    size_t count;           /* members that are held */
+    struct api_timer timer; /* from here on the loop's own */
     struct api_task task;   /* back to the loop from the runtime's call-back */
     struct api_chunk chunk; /* the next of those that are let go */
-    struct api_call *call; /* that waits for the stop, or for the end of the release */
-    size_t count;          /* members that are held */
+    struct api_call *call;  /* that waits for the stop, or for the end of the release */
     struct api_member *members, **members_last;
     struct api_block *blocks; /* besides the one that was allocated with it */
     struct api_failure *failed;

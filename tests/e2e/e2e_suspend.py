@@ -226,6 +226,35 @@ def a_blocked_goroutine_is_held_at_once_and_keeps_its_wake_up():
         assert peer.recv(3) == b"two"
 
 
+def a_list_names_no_suspension_that_ended_before_it_was_asked_for():
+    """Groups end, by request and by lease, in many steps while lists of goroutines are written on other threads."""
+    with Daemon() as daemon:
+        client, other = daemon.client(), daemon.client()
+        ids = client.spawn("deadlock", "channel", count=300)
+        ended, rounds = [], 40
+
+        def hold_and_release():
+            for i in range(rounds):
+                held = other.want(201, "POST", "/v1/suspensions", {"ids": ids, "lease_ms": 100}).json["id"]
+                if i % 2 == 0:
+                    assert other.ask("PATCH", f"/v1/suspensions/{held}", {"lease_ms": 100}).status in (200, 410)
+                if i % 4 == 0:
+                    until(lambda: other.ask("GET", f"/v1/suspensions/{held}").status == 410, "its lease ends")
+                else:
+                    assert other.ask("DELETE", f"/v1/suspensions/{held}").status in (204, 410)
+                ended.append(held)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            holding, lists = pool.submit(hold_and_release), 0
+            while not holding.done():
+                before = set(ended)
+                for item in client.get("/v1/goroutines?limit=1000")["items"]:
+                    assert not before & set(item["suspensions"]), (item, before)
+                assert not before & {item["id"] for item in client.get("/v1/suspensions")["items"]}
+                lists += 1
+            holding.result()
+        assert len(ended) == rounds and lists > 0
+
+
 def curl_does_it_as_written():
     with hog() as (daemon, client, g, path):
         def curl(*arguments):
@@ -261,5 +290,6 @@ main([
     a_client_that_dies_before_the_answer_holds_nothing,
     many_clients_on_one_goroutine_leave_it_free,
     a_blocked_goroutine_is_held_at_once_and_keeps_its_wake_up,
+    a_list_names_no_suspension_that_ended_before_it_was_asked_for,
     curl_does_it_as_written,
 ])
