@@ -48,7 +48,7 @@ while [ $# -gt 0 ]; do
 done
 
 # What --with-arm64 runs: some minutes under emulation.
-arm64_some='^(core_(suspend|preempt|give_way|cancel|ends|wired|held_memory|profile|fold|sync|chan|waits)|api_json|wraps|loader|inspect(_held|_held_pads|_step_.*)?|canaries(_n1|_singlestep)?|e2e_(suspend|control|gdb|cores|profiles)|readme_quickstart)$'
+arm64_some='^(core_(suspend|preempt|give_way|cancel|ends|first_run|wired|held_memory|profile|fold|sync|chan|waits)|api_json|wraps|loader|inspect(_held|_held_pads|_step_.*)?|canaries(_n1|_singlestep)?|e2e_(suspend|control|gdb|cores|profiles)|readme_quickstart)$'
 
 passed=0 failed=0 skipped=0 broken=()
 

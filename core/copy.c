@@ -37,11 +37,22 @@ static const uint8_t *block_of(const struct gr_g *g)
     return atomic_load_explicit(&g->folded, memory_order_relaxed);
 }
 
+/* Then nothing is on its stack. It is held, so that does not change either (sched.c, claim). */
+static bool has_not_run(const struct gr_g *g)
+{
+    return !g->ctx_sched;
+}
+
 /* As of its last switch: what arch_switch saved is on the stack, or in the block, as if it lay there. */
 static void registers_of_switch(const struct gr_g *g, struct arch_regs *regs)
 {
     const uint8_t *block = block_of(g);
 
+    if (has_not_run(g)) {
+        arch_regs_from_switch(regs, gri_first_frame);
+        regs->value[arch_sp_reg] = regs->sp = (uint64_t)g->stack.hi;
+        return;
+    }
     arch_regs_from_switch(regs, block ? block : g->ctx_sched);
     if (block)
         regs->value[arch_sp_reg] = regs->sp += (uint64_t)g->ctx_sched - (uint64_t)block;
@@ -77,6 +88,10 @@ static void copy_bytes(const struct gr_g *g, void *to, uint64_t from, size_t byt
 
     if (bytes == 0)
         return; /* there may be no buffer */
+    if (has_not_run(g)) {
+        memset(to, 0, bytes);
+        return;
+    }
     if (!block_of(g)) {
         gri_copy_stack_words(to, (const void *)from, bytes);
         return;
@@ -110,7 +125,7 @@ static void copy_stack(const struct gr_g *g, struct gr_copy *copy)
 static void restore_return_addresses(const struct gr_g *g, struct gr_copy *copy)
 {
     /* Folded, no foreign call is under way (fold.c, F1), and its page is not to come back. */
-    if (!block_of(g))
+    if (!block_of(g) && !has_not_run(g))
         arch_foreign_restore(g->foreign, copy->reg, copy->stack, copy->copied_lo,
                              copy->copied_bytes);
 }
@@ -219,7 +234,8 @@ void gr_held_patch(const struct gr_hold *hold, uint64_t address, void *bytes, si
 
     /* acquire; pairs with conclude. */
     if (!g || atomic_load_explicit(&hold->state, memory_order_acquire) != GR_HOLD_STOPPED ||
-        address + size <= (uint64_t)g->stack.lo || address >= (uint64_t)g->stack.hi)
+        address + size <= (uint64_t)g->stack.lo || address >= (uint64_t)g->stack.hi ||
+        has_not_run(g))
         return;
     if (block_of(g)) { /* no foreign call is under way (fold.c, F1) */
         patch_folded(g, address, bytes, size);

@@ -168,76 +168,119 @@ struct gri_stack {
     size_t map_bytes;
 };
 
+/*
+ * A birth, a run and an end touch the first six lines only, and clear the rest if `marked` says so: of many thousand short
+ * lives the memory traffic is most of the cost.
+ */
 struct gr_g {
     /* Any thread, by CAS. */
     _Alignas(GRI_CACHE_LINE) _Atomic(uint64_t) word;
     _Atomic(struct gr_m *) m; /* last m that executed it: written by it before its CAS to running */
     struct gri_lock wait_lock; /* guards `waiters`; never taken by a word transition */
+    _Atomic(uint32_t) cancel;  /* 1: asked to end. Set before `waiting` is looked at (park.c) */
     struct gr_hold *waiters;
+    struct gr_g *pending_next;            /* guarded by the monitor's pending lock */
+    _Atomic(struct gri_waiter *) waiting; /* what it waits on, while it does */
     bool pending_listed;     /* under wait_lock: on the monitor's list (suspend.c) */
     _Atomic(bool) signalled; /* its last stop while running needed a signal; written by its owner */
     /* In this wait its stack was given back as far as it goes: set while COPYSTACK, cleared when it runs (fold.c). */
     _Atomic(bool) rested;
-    struct gr_g *pending_next; /* guarded by the monitor's pending lock */
-    _Atomic(uint32_t) cancel;  /* 1: asked to end. Set before `waiting` is looked at (park.c) */
-    _Atomic(struct gri_waiter *) waiting; /* what it waits on, while it does */
-    /* Counted by the signal handler and the slow path, relaxed: reported when a suspend times out. */
-    _Atomic(uint64_t) refused[GR_REFUSALS];
-    _Atomic(uint64_t) signals, refused_pc;
+    /* Something of what its next life finds cleared was written: set after it was, relaxed, by whoever wrote it. */
+    _Atomic(bool) marked;
+    struct gri_lock meta_lock;
 
     /* Its owner: the m that runs it, or whoever dequeued it. */
-    _Alignas(GRI_CACHE_LINE) void *ctx_sched; /* SP saved by arch_switch */
-    struct arch_context ctx_syscall; /* as of syscall entry: a second context, PROTOCOL rule 4 */
-    struct arch_frame *stop_frame;   /* of the entry check or async stop it is in, on its stack */
-    void *stop_vectors;
-    enum gri_stop stop_kind;
+    _Alignas(
+        GRI_CACHE_LINE) void *ctx_sched; /* SP saved by arch_switch; NULL: it has not run yet */
     struct gr_g *queue_next; /* run queue or free list: owned by the queue it is on */
     struct gri_stack stack;
-    uint64_t guard_bound; /* SP at or below it: overflow */
-    uint32_t nopreempt;   /* depth; read by the handler on its own thread */
-    uint32_t pinned;      /* explicit pins; foreign.depth counts besides. gri_g_is_pinned */
-    struct gr_m *pin_m;   /* the thread it must run on while pinned or wired */
-    bool wired;           /* written at birth, under meta_lock; its owner reads it without */
-    int err;              /* its errno while arch_tls.errno_owned */
-    struct arch_foreign *foreign; /* at the high end of its stack */
-    void *asan_fake_stack, *tsan_fiber;
+    uint64_t guard_bound;         /* SP at or below it: overflow */
+    struct arch_foreign *foreign; /* at the high end of its stack; NULL: it has not run yet */
+    uint32_t nopreempt;           /* depth; read by the handler on its own thread */
+    uint32_t pinned;              /* explicit pins; foreign.depth counts besides. gri_g_is_pinned */
+    struct gr_m *pin_m;           /* the thread it must run on while pinned or wired */
+    enum gri_stop stop_kind;
+    int err; /* its errno while arch_tls.errno_owned */
     void (*fn)(void *);
     void *arg;
     struct gri_apart
         *apart;      /* storage for the records of its waits, if its stack is private; else NULL */
     bool wait_apart; /* nothing on its stack is known to others during this wait */
-    _Atomic(uint8_t *)
-        folded; /* the block that its used stack bytes are in; changes while COPYSTACK only */
+    bool wired;      /* written at birth, under meta_lock; its owner reads it without */
+    bool is_root;
+    int exit_code;
 
     /* Written by the owner, read by anyone relaxed: shown to people, decides nothing. */
     _Atomic(uint64_t) id, root, parent;
-    _Atomic(uint64_t) created_realtime_ns, wait_since_ticks, run_since_ticks, cpu_ticks;
+    _Atomic(uint64_t) created_realtime_ns, run_since_ticks, cpu_ticks;
     _Atomic(uint64_t) preempts_sync, preempts_async;
-    /* pc_hint: an instruction, or a byte of one (GRI_CALLER). */
-    _Atomic(uint64_t) pc_hint, wait_address, wait_deadline_ns; /* 0: none */
-    _Atomic(uint32_t) wait_reason;                             /* enum gri_wait */
-    _Atomic(bool) shown_pinned;                                /* as of its last switch */
-    /* Of gr_mutexes; 0: free. Also by an unlocker that hands its lock to this one, which waits and was won. */
-    _Atomic(uint64_t) lock_held[GR_LOCKS_SHOWN];
+    _Atomic(uint64_t) pc_hint;     /* an instruction, or a byte of one (GRI_CALLER) */
+    _Atomic(uint32_t) wait_reason; /* enum gri_wait */
     _Atomic(int32_t) last_m, last_p;
+    _Atomic(bool) shown_pinned; /* as of its last switch */
 
     /* Guarded by meta_lock: read by gr_info and gr_cancel. */
-    struct gri_lock meta_lock;
-    struct gri_labels *labels; /* reference counted, immutable */
     struct gri_module *module;
-    struct gri_log *log; /* reference counted; the root's */
+    struct gri_labels *labels; /* reference counted, immutable */
+    struct gri_log *log;       /* reference counted; the root's */
     char *args;
     char *result;
-    char name[GR_NAME_MAX + 1];
     const struct gr_entry *entry;
     const struct gr_entry *root_entry;
-    bool is_root;
-    int exit_code;
 
     /* The registry's (registry.c). */
     _Atomic(struct gr_g *) id_next;
     uint32_t slot;
+
+    char name[GR_NAME_MAX + 1]; /* guarded by meta_lock */
+
+    /* As above, of waits: shown. wait_deadline_ns 0: none. */
+    _Atomic(uint64_t) wait_since_ticks, wait_address, wait_deadline_ns;
+    _Atomic(uint8_t *)
+        folded; /* the block that its used stack bytes are in; changes while COPYSTACK only */
+
+    /* Its owner's, again. */
+    struct arch_frame *stop_frame; /* of the entry check or async stop it is in, on its stack */
+    void *stop_vectors;
+    struct arch_context ctx_syscall; /* as of syscall entry: a second context, PROTOCOL rule 4 */
+    void *asan_fake_stack, *tsan_fiber;
+
+    /* Cleared at birth if marked. Of gr_mutexes; 0: free. Also by an unlocker that hands its lock to this one, which waits and was won. */
+    _Atomic(uint64_t) lock_held[GR_LOCKS_SHOWN];
+    /* Counted by the signal handler and the slow path, relaxed: reported when a suspend times out. */
+    _Atomic(uint64_t) refused[GR_REFUSALS];
+    _Atomic(uint64_t) signals, refused_pc;
 };
+#define GRI_G_HOT_LINES 6
+_Static_assert(offsetof(struct gr_g, slot) < GRI_G_HOT_LINES * GRI_CACHE_LINE,
+               "what every run needs");
+/* Asks the caches for those lines. */
+static inline void gri_fetch_slot(const struct gr_g *g)
+{
+    for (size_t i = 0; i < GRI_G_HOT_LINES; i++)
+        __builtin_prefetch((const char *)g + i * GRI_CACHE_LINE, 1);
+}
+/* And for where it goes on. Its SP is read though another may run it: nothing follows from it. */
+#if defined(__SANITIZE_THREAD__)
+#define gri_fetch_stack(g) ((void)(g))
+#else
+static inline void gri_fetch_stack(const struct gr_g *g)
+{
+    const char *sp = __atomic_load_n(&g->ctx_sched, __ATOMIC_RELAXED);
+
+    if (sp) {
+        __builtin_prefetch(sp, 1);
+        __builtin_prefetch(sp + GRI_CACHE_LINE, 1);
+    }
+}
+#endif
+
+/* See `marked`. */
+static inline void gri_g_mark(struct gr_g *g)
+{
+    if (!atomic_load_explicit(&g->marked, memory_order_relaxed))
+        atomic_store_explicit(&g->marked, true, memory_order_relaxed);
+}
 
 /* The goroutine that runs on this thread; NULL on system stacks and foreign threads. */
 struct gr_g *gri_self(void);

@@ -26,17 +26,20 @@
 #define DEAD_ROOTS    10000
 #define DEAD_CHILDREN 10000
 
+/* Two lines, unless it had a name: of many thousand short lives each is a place that no cache has. */
 struct dead {
-    struct gri_lock lock;
+    _Alignas(GRI_CACHE_LINE) struct gri_lock lock;
+    int exit_code;
     uint64_t root, parent, created_realtime_ns, ended_realtime_ns, cpu_ticks;
     uint64_t preempts_sync, preempts_async;
     struct gri_labels *labels;
     struct gri_log *log;
     char *result;
     const struct gr_entry *root_entry;
-    char module[GR_NAME_MAX + 1], name[GR_NAME_MAX + 1];
-    int exit_code, m, p;
-    bool cancelled;
+    int m, p;
+    bool cancelled, named;
+    char module[GR_NAME_MAX + 1];
+    char name[GR_NAME_MAX + 1]; /* if named */
 };
 
 static struct ring {
@@ -83,7 +86,9 @@ static void fill(struct dead *d, struct gr_g *g)
     d->cancelled = atomic_load_explicit(&g->cancel, memory_order_relaxed);
     d->m = atomic_load_explicit(&g->last_m, memory_order_relaxed);
     d->p = atomic_load_explicit(&g->last_p, memory_order_relaxed);
-    strcpy(d->name, g->name);
+    d->named = g->name[0] != 0;
+    if (d->named)
+        strcpy(d->name, g->name);
 }
 
 uint64_t gri_dead_keep(struct gr_g *g)
@@ -174,7 +179,7 @@ bool gri_dead_info(uint64_t id, struct gr_info *info)
         .exit_reason = d->cancelled ? GR_EXIT_CANCELLED : GR_EXIT_RETURNED,
         .exit_code = d->exit_code,
     };
-    strcpy(info->name, d->name);
+    strcpy(info->name, d->named ? d->name : "");
     strcpy(info->module, d->module);
     gri_text_copy(info->entry, sizeof info->entry, d->root_entry ? d->root_entry->name : "");
     gri_labels_copy(d->labels, info);

@@ -3,6 +3,9 @@
  *
  * A birth fills a slot that nobody else can see as alive (IDLE), gives it an id, makes it RUNNABLE and findable in one step, and
  * queues it. Children inherit the root, the labels and the log of whoever bears them.
+ *
+ * Nothing is written to its stack before its first run: until then it has one so that the run can't fail, but which is
+ * settled by the run (sched.c).
  */
 #include "scheduler.h"
 #include "trace_rings.h"
@@ -63,19 +66,27 @@ static void set_name(struct gr_g *g, const char *name)
     g->name[n] = 0;
 }
 
-static void clear_counters(struct gr_g *g)
+/* A late counter of a life before may still come: it marks the slot after that, and the next birth clears it. */
+static void clear_marked(struct gr_g *g)
 {
+    atomic_store_explicit(&g->marked, false, memory_order_relaxed);
     for (unsigned i = 0; i < GR_REFUSALS; i++)
         atomic_store_explicit(&g->refused[i], 0, memory_order_relaxed);
     atomic_store_explicit(&g->signals, 0, memory_order_relaxed);
     atomic_store_explicit(&g->refused_pc, 0, memory_order_relaxed);
+    for (unsigned i = 0; i < GR_LOCKS_SHOWN; i++)
+        atomic_store_explicit(&g->lock_held[i], 0, memory_order_relaxed);
+}
+
+static void clear_counters(struct gr_g *g)
+{
+    if (atomic_load_explicit(&g->marked, memory_order_relaxed))
+        clear_marked(g);
     atomic_store_explicit(&g->cpu_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&g->preempts_sync, 0, memory_order_relaxed);
     atomic_store_explicit(&g->preempts_async, 0, memory_order_relaxed);
     atomic_store_explicit(&g->pc_hint, 0, memory_order_relaxed);
     atomic_store_explicit(&g->wait_reason, GRI_WAIT_NONE, memory_order_relaxed);
-    for (unsigned i = 0; i < GR_LOCKS_SHOWN; i++)
-        atomic_store_explicit(&g->lock_held[i], 0, memory_order_relaxed);
     atomic_store_explicit(&g->shown_pinned, false, memory_order_relaxed);
     atomic_store_explicit(&g->signalled, false, memory_order_relaxed);
     atomic_store_explicit(&g->last_m, -1, memory_order_relaxed);
@@ -83,22 +94,36 @@ static void clear_counters(struct gr_g *g)
     atomic_store_explicit(&g->m, NULL, memory_order_relaxed);
 }
 
-static void fill_stack(struct gr_g *g)
+void *gri_first_frame;
+
+void gri_goroutine_init(void)
+{
+    static _Alignas(16) uint8_t stack[256];
+
+    gri_first_frame = arch_stack_init(stack + sizeof stack, goroutine_main, NULL);
+}
+
+void gri_goroutine_begin(struct gr_g *g)
 {
     uint8_t *top = g->stack.hi - sizeof *g->foreign;
 
     g->foreign = (struct arch_foreign *)top;
     g->foreign->depth = 0;
-    g->guard_bound = (uint64_t)g->stack.lo + GUARD_BOUND_BYTES;
     g->ctx_sched = arch_stack_init(top, goroutine_main, g);
-    g->asan_fake_stack = NULL;
-    g->tsan_fiber = GRI_TSAN_CREATE();
+}
+
+uint64_t gri_guard_bound(const struct gri_stack *stack)
+{
+    return (uint64_t)stack->lo + GUARD_BOUND_BYTES;
 }
 
 /* IDLE, ours: everything but what is inherited. */
 static void fill(struct gr_g *g, const struct birth *birth)
 {
-    fill_stack(g);
+    g->ctx_sched = NULL;
+    g->foreign = NULL;
+    g->guard_bound = gri_guard_bound(&g->stack);
+    GRI_TSAN_CREATE(&g->tsan_fiber);
     clear_counters(g);
     g->fn = birth->fn;
     g->arg = birth->arg;

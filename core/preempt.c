@@ -47,6 +47,7 @@ static void refuse(struct gr_g *g, enum gr_refusal reason, uint64_t pc)
     atomic_fetch_add_explicit(&g->refused[reason], 1, memory_order_relaxed);
     if (pc)
         atomic_store_explicit(&g->refused_pc, pc, memory_order_relaxed);
+    gri_g_mark(g);
 }
 
 /* Whether the thread used CPU since the signal before was refused: if not it is blocked, and a signal is in vain. */
@@ -68,6 +69,7 @@ static bool thread_advances(struct gr_m *m)
 static bool send(struct gr_m *m, struct gr_g *g)
 {
     atomic_fetch_add_explicit(&g->signals, 1, memory_order_relaxed);
+    gri_g_mark(g);
     atomic_fetch_add_explicit(&gri_count_signals, 1, memory_order_relaxed);
     /* relaxed: paces the next one. */
     atomic_store_explicit(&m->signalled_ns, gri_now_ns(), memory_order_relaxed);

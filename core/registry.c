@@ -58,6 +58,8 @@ const struct arch_debug_pair gr_debug_layout[] = {
     G(m),
     G(ctx_sched),
     G(ctx_syscall),
+    {"g.stack.hi", offsetof(struct gr_g, stack.hi)},
+    {"first_frame", (uint64_t)(uintptr_t)&gri_first_frame},
     G(stop_frame),
     G(stop_kind),
     G(foreign),
@@ -244,6 +246,7 @@ static struct gr_g *take_slot(void)
         g = p->free_list;
         p->free_list = g->queue_next;
         p->free_count--;
+        p->free_warm = false;
         return g;
     }
     gri_lock(&block_lock);
@@ -262,6 +265,7 @@ static void give_slot(struct gr_p *p, struct gr_g *g)
         g->queue_next = p->free_list;
         p->free_list = g;
         p->free_count++;
+        p->free_warm = true;
         return;
     }
     gri_lock(&block_lock);
@@ -284,6 +288,8 @@ static bool give_stack(struct gr_g *g, size_t stack_bytes)
 
     if (gri_stack_alloc(&stack, stack_bytes) != 0)
         return false;
+    /* Its first page comes now: neighbours' then lie side by side in memory, too, and not in the order of the first runs. */
+    *(volatile uint8_t *)(stack.hi - sizeof(struct arch_foreign)) = 0;
     gri_lock(&g->meta_lock);
     g->stack = stack;
     gri_unlock(&g->meta_lock);
@@ -333,8 +339,28 @@ struct gr_g *gri_g_alloc(size_t stack_bytes, int *error)
     return g;
 }
 
+struct gr_g *gri_warm_slot(const struct gr_p *p)
+{
+    return p->free_warm ? p->free_list : NULL;
+}
+
+/* Under each one's lock, for who walks over the slots (give_stack). Slots on free lists have stacks of the usual size. */
+void gri_take_warm_stack(struct gr_g *g, struct gr_g *warm)
+{
+    struct gri_stack own = g->stack;
+
+    gri_lock(&g->meta_lock);
+    g->stack = warm->stack;
+    gri_unlock(&g->meta_lock);
+    gri_lock(&warm->meta_lock);
+    warm->stack = own;
+    gri_unlock(&warm->meta_lock);
+    g->guard_bound = gri_guard_bound(&g->stack);
+}
+
 void gri_processor_drain(struct gr_p *p)
 {
+    p->free_warm = false;
     while (p->free_list) {
         struct gr_g *g = p->free_list;
 

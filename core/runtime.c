@@ -119,6 +119,7 @@ int gr_start(const struct gr_options *options, char *err, size_t err_bytes)
     gr_set_time_slice_us(o->time_slice_us ? o->time_slice_us : SLICE_US_DEFAULT);
     gri_registry_init(o->max_goroutines);
     gri_dead_init();
+    gri_goroutine_init();
     gri_crash_init(o->crash_dir);
     if ((error = gri_stack_init(o->stack_guard, err, err_bytes)) ||
         (error = gri_module_load_main(err, err_bytes)))

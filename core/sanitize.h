@@ -43,12 +43,12 @@ void *__tsan_create_fiber(unsigned flags);
 void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #define GRI_TSAN_CURRENT()      __tsan_get_current_fiber()
-#define GRI_TSAN_CREATE()       __tsan_create_fiber(0)
+#define GRI_TSAN_CREATE(fiber)  ((void)(*(fiber) = __tsan_create_fiber(0)))
 #define GRI_TSAN_DESTROY(fiber) __tsan_destroy_fiber(fiber)
 #define GRI_TSAN_SWITCH(fiber)  __tsan_switch_to_fiber(fiber, 0)
 #else
 #define GRI_TSAN_CURRENT()      NULL
-#define GRI_TSAN_CREATE()       NULL
+#define GRI_TSAN_CREATE(fiber)  ((void)0)
 #define GRI_TSAN_DESTROY(fiber) ((void)0)
 #define GRI_TSAN_SWITCH(fiber)  ((void)0)
 #endif

@@ -155,10 +155,17 @@ static bool enter_running(struct gr_g *g)
     }
 }
 
+/* A warm stack for g, which has not run; NULL: it keeps its own. */
+static struct gr_g *warm_slot_for(const struct gr_m *m, const struct gr_g *g)
+{
+    return g->stack.large ? NULL : gri_warm_slot(m->p);
+}
+
 /* Makes the dequeued g RUNNING: false if somebody holds it, and it is PREEMPTED now. */
 static bool claim(struct gr_m *m, struct gr_g *g)
 {
-    bool rested, running;
+    bool rested, running, first = !g->ctx_sched;
+    struct gr_g *warm = first ? warm_slot_for(m, g) : NULL;
 
     /* relaxed: only a hint for the monitor's next look. */
     atomic_store_explicit(&m->slice_request, 0, memory_order_relaxed);
@@ -166,7 +173,8 @@ static bool claim(struct gr_m *m, struct gr_g *g)
      * relaxed, both: a suspender poisons after it has read RUNNING, which the CAS below releases, so its poison
      * comes after this store, and it reads this m or a later one (L1).
      */
-    atomic_store_explicit(m->guard, g->guard_bound, memory_order_relaxed);
+    atomic_store_explicit(m->guard, warm ? gri_guard_bound(&warm->stack) : g->guard_bound,
+                          memory_order_relaxed);
     atomic_store_explicit(&g->m, m, memory_order_relaxed);
     /* relaxed, both: g is ours, and whoever gave us g had read the CAS that made it runnable. */
     rested = atomic_load_explicit(&g->rested, memory_order_relaxed);
@@ -176,6 +184,11 @@ static bool claim(struct gr_m *m, struct gr_g *g)
         running = enter_running(g);
     if (running && rested)
         atomic_store_explicit(&g->rested, false, memory_order_relaxed);
+    /* Only now: who holds one that has not run looks at its stack; who holds it from now on waits until it stops. */
+    if (running && warm)
+        gri_take_warm_stack(g, warm);
+    if (running && first)
+        gri_goroutine_begin(g);
     return running;
 }
 

@@ -59,6 +59,7 @@ struct gr_p {
     uint32_t owed;  /* slices that the global queue is due, in parts of GRI_SLICE_OWED */
     struct gr_g *free_list;
     uint32_t free_count;
+    bool free_warm; /* the first of them ended here, and nobody was born since */
 
     /* The monitor's. */
     uint64_t seen_syscall_tick, seen_syscall_ns;
@@ -179,6 +180,12 @@ _Noreturn void gri_schedule(struct gr_m *m);
 void gri_go_on(struct gr_m *m);
 /* From a goroutine: its end. */
 _Noreturn void gri_exit_goroutine(void);
+/* g, RUNNING, whose stack is settled, gets its first frame. */
+void gri_goroutine_begin(struct gr_g *g);
+/* What such a frame looks like, for who looks at one that has not run. */
+extern void *gri_first_frame;
+void gri_goroutine_init(void);
+uint64_t gri_guard_bound(const struct gri_stack *stack);
 
 /* ---- runq.c -------------------------------------------------------------------------------------- */
 
@@ -235,6 +242,12 @@ extern const struct arch_debug_pair gr_debug_layout[];
 
 /* A slot in state IDLE with a stack; NULL and *error: -ENOMEM or -EAGAIN. */
 struct gr_g *gri_g_alloc(size_t stack_bytes, int *error);
+/*
+ * The stack that the goroutine before left on p is in the caches, that of one that has not run is not; each is a page of
+ * its own. A free slot of p's whose stack is warm, or NULL; and g, RUNNING, gets that one's for its own.
+ */
+struct gr_g *gri_warm_slot(const struct gr_p *p);
+void gri_take_warm_stack(struct gr_g *g, struct gr_g *warm);
 /* On a system stack, after the word says DEAD. */
 void gri_g_free(struct gr_m *m, struct gr_g *g);
 /* The same for one that was never born. */

@@ -10,7 +10,7 @@
  * Under overcommit_memory=2 a writable mapping is charged at once, so slabs are PROT_NONE there and each
  * stack is made accessible when it is first used.
  *
- * Stacks stay with their goroutine slots (registry.c) and are reused with them; only large ones go back.
+ * Each goroutine slot has a stack (registry.c), which goes to another slot by exchange only; large ones go back.
  *
  * Lock: slab_lock.
  */

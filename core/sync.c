@@ -111,6 +111,7 @@ static void own(gr_mutex *mutex, struct gr_g *g)
     for (unsigned i = 0; i < GR_LOCKS_SHOWN; i++) {
         if (atomic_load_explicit(&g->lock_held[i], memory_order_relaxed) == 0) {
             atomic_store_explicit(&g->lock_held[i], (uint64_t)mutex, memory_order_relaxed);
+            gri_g_mark(g);
             return;
         }
     }

@@ -128,6 +128,10 @@ class Goroutine:
         stop = half(self.address + self.layout["g.stop_kind"])
         if stop == self.layout["stop.call"]:
             base = self.field("ctx_sched")
+            if not base:  # it has not run yet
+                registers = self.saved(word(self.layout["first_frame"]), ("switch.",))
+                registers["rsp" if pc_name() == "rip" else "sp"] = self.field("stack.hi")
+                return registers, False
             registers = self.saved(self.folded or base, ("switch.",))
             if self.folded:  # the block is as if it lay at ctx_sched
                 registers.update(self.saved(base, ("switch.+",)))
@@ -153,6 +157,8 @@ class Goroutine:
         if self.folded:
             return []
         foreign = self.field("foreign")
+        if not foreign:
+            return []
         depth = word(foreign + self.layout["foreign.depth"])
         calls = foreign + self.layout["foreign.call"]
         return [(word(calls + 16 * i), word(calls + 16 * i + 8)) for i in range(min(depth, 64))]
