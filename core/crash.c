@@ -114,7 +114,7 @@ static void say_goroutine(struct report *r, const struct gr_g *g, uint64_t sp, u
 static bool may_report(void)
 {
     uint32_t owner = 0, self = (uint32_t)syscall(SYS_gettid);
-    uint64_t now = gr_now_ns(), give_up = now + PATIENCE_NS;
+    uint64_t now = gri_now_ns(), give_up = now + PATIENCE_NS;
 
     /* relaxed, here and below: one word decides, and nobody else reads the report. */
     if (atomic_compare_exchange_strong_explicit(&reporter, &owner, self, memory_order_relaxed,
@@ -124,7 +124,7 @@ static bool may_report(void)
         return false; /* it crashed while it reported */
     /* Bounded by the clock; a signal ends a wait early. */
     for (; !atomic_load_explicit(&reported, memory_order_relaxed) && now < give_up;
-         now = gr_now_ns())
+         now = gri_now_ns())
         gri_futex_wait(&reported, 0, (int64_t)(give_up - now));
     return false;
 }

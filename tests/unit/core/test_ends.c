@@ -65,6 +65,46 @@ static void overflow_by_a_big_frame(void *arg)
     touch_far_below();
 }
 
+static atomic_uint far_down, asked, stopped;
+
+/* Below its bound already when it is asked to stop: the next check meets both. */
+__attribute__((noinline)) static unsigned wait_far_down(void)
+{
+    volatile unsigned char frame[176 * 1024];
+
+    frame[0] = frame[sizeof frame - 1] = 1;
+    atomic_store(&far_down, 1);
+    while (!atomic_load(&asked))
+        ;
+    return recurse(0) + frame[0];
+}
+
+static void overflow_when_asked(void *arg)
+{
+    (void)arg;
+    wait_far_down();
+}
+
+static void has_stopped(struct gr_hold *h)
+{
+    (void)h;
+    atomic_store(&stopped, 1);
+}
+
+/* Comes back if the culprit can be held where it should have ended. */
+static void ask_culprit(void)
+{
+    static struct gr_hold h;
+
+    while (!atomic_load(&far_down))
+        ;
+    if (gr_hold_start(&h, 1, HOLD_TIMEOUT_NS, has_stopped, NULL) != GR_HOLD_PENDING)
+        return;
+    atomic_store(&asked, 1);
+    while (!atomic_load(&stopped))
+        ;
+}
+
 static void fault(void *arg)
 {
     *(volatile int *)((uintptr_t)arg + 8) = 1;
@@ -154,6 +194,7 @@ static bool run_child(const char *way, size_t stack_bytes)
     } ways[] = {{"recursion", overflow_by_recursion},
                 {"libc", overflow_in_libc},
                 {"frame", overflow_by_a_big_frame},
+                {"asked", overflow_when_asked},
                 {"fault", fault},
                 {"together", fault_together},
                 {"constructor", fault_beside_a_constructor},
@@ -174,8 +215,14 @@ static bool run_child(const char *way, size_t stack_bytes)
         if (strcmp(way, ways[i].name) == 0)
             opts.fn = ways[i].fn;
     }
+    if (strcmp(way, "asked") == 0) /* by its guard alone */
+        gr_set_async_preempt(false);
     if (pipe(constructor_runs) != 0 || gr_go_with(&opts) <= 0)
         return false;
+    if (strcmp(way, "asked") == 0) {
+        ask_culprit();
+        return false;
+    }
     if (strcmp(way, "constructor") == 0) {
         char fd[16];
 
@@ -287,6 +334,14 @@ static void a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported(void *
     expect_said("stack overflow");
     expect_said("its stack has 192 KiB; stack_bytes of gr_go_with");
     expect_said("guard");
+    expect_said("goroutine 1 ");
+}
+
+static void an_overflow_is_reported_though_a_stop_is_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of("asked", "0"), SIGABRT);
+    expect_said("stack overflow");
     expect_said("goroutine 1 ");
 }
 
@@ -435,6 +490,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stack_overflow_is_reported_at_every_size),
         cmocka_unit_test(an_overflow_in_libc_is_reported_at_the_call),
         cmocka_unit_test(a_frame_that_goes_over_the_end_hits_the_guard_and_is_reported),
+        cmocka_unit_test(an_overflow_is_reported_though_a_stop_is_asked_for),
         cmocka_unit_test(a_fault_is_reported_and_takes_its_default_action),
         cmocka_unit_test(what_stderr_does_not_take_is_in_the_file),
         cmocka_unit_test(of_two_that_fault_at_once_one_is_reported_whole),
