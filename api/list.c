@@ -18,19 +18,28 @@
 #define PIECE_ITEMS 256 /* of a stream: some 200 KiB of goroutines */
 #define LOOK_ITEMS  16  /* between two looks at the clock */
 
-/* INSTANCE8-SEQ-AFTER: of another instance it means nothing, and says so. */
+/* INSTANCE8-ROUTE-SEQ-AFTER: in another instance, or another list, it means nothing, and says so. */
+static int cursor_begin(const struct api_walk *walk, char *out, size_t out_bytes)
+{
+    return snprintf(out, out_bytes, "%.8s-%td-", walk->api->instance,
+                    walk->call->route - api_routes);
+}
+
 static void cursor_write(const struct api_walk *walk, char *out, size_t out_bytes)
 {
-    snprintf(out, out_bytes, "%.8s-%" PRIu64 "-%" PRIu64, walk->api->instance, walk->seq,
+    int begin = cursor_begin(walk, out, out_bytes);
+
+    snprintf(out + begin, out_bytes - (size_t)begin, "%" PRIu64 "-%" PRIu64, walk->seq,
              walk->after);
 }
 
 static bool cursor_read(struct api_walk *walk, const char *text)
 {
-    char copy[80];
-    if (strlen(text) >= sizeof copy || strncmp(text, walk->api->instance, 8) || text[8] != '-')
+    char copy[80], mine[16];
+    size_t begin = (size_t)cursor_begin(walk, mine, sizeof mine);
+    if (strlen(text) >= sizeof copy || strncmp(text, mine, begin))
         return false;
-    strcpy(copy, text + 9);
+    strcpy(copy, text + begin);
     char *dash = strchr(copy, '-');
     if (!dash)
         return false;
@@ -51,8 +60,8 @@ bool api_walk_begin(struct api_call *call, struct api_walk *walk)
         return true;
     api_problem(
         call, 400, API_CODE_BAD_CURSOR,
-        "this cursor is not from a list of this instance of the daemon; begin again without "
-        "one");
+        "this cursor is not from this list, or not of this instance of the daemon; begin again "
+        "without one");
     return false;
 }
 

@@ -277,6 +277,25 @@ static void a_walk_meets_each_once_while_others_end_and_begin(void **state)
     assert_int_equal(pages, 7);
 }
 
+static void a_cursor_is_of_its_list(void **state)
+{
+    json_t *page;
+    char target[256];
+    for (int n = 0; n < 3; n++)
+        fake_goroutine(GR_WAITING);
+    assert_int_equal(fake_ask("GET", "/v1/goroutines?limit=2", NULL, &page), 200);
+    const char *next = json_string_value(json_object_get(page, "next"));
+    assert_non_null(next);
+    for (size_t i = 0; i < 2; i++) {
+        const char *list = i == 0 ? "suspensions" : "goroutines";
+        snprintf(target, sizeof target, "/v1/%s?cursor=%s", list, next);
+        json_t *answer;
+        assert_int_equal(fake_ask("GET", target, NULL, &answer), i == 0 ? 400 : 200);
+        json_decref(answer);
+    }
+    json_decref(page);
+}
+
 static void the_next_page_keeps_the_filters(void **state)
 {
     for (int n = 0; n < 6; n++) {
@@ -558,6 +577,7 @@ int main(void)
         CASE(a_stranger_on_the_unix_socket_is_refused),
         CASE(another_instance_is_refused),
         CASE(a_walk_meets_each_once_while_others_end_and_begin),
+        CASE(a_cursor_is_of_its_list),
         CASE(the_next_page_keeps_the_filters),
         CASE(filters_select),
         CASE(ndjson_streams_all_and_says_that_it_ended),
