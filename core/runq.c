@@ -143,6 +143,14 @@ void gri_global_push(struct gr_g *g, bool woken)
     push_to(woken ? &gri_sched.woken : &gri_sched.queue, g, g, 1);
 }
 
+/* For the next two takes, as fetch_ahead: this one's slot was fetched when it was the second. */
+static void fetch_first(const struct gr_g *head)
+{
+    gri_fetch_stack(head);
+    if (head->queue_next)
+        gri_fetch_slot(head->queue_next);
+}
+
 /* sched.lock held. */
 static struct gr_g *take_first(struct gri_global_list *list)
 {
@@ -151,6 +159,8 @@ static struct gr_g *take_first(struct gri_global_list *list)
     list->head = g->queue_next;
     if (!list->head)
         list->tail = NULL;
+    else
+        fetch_first(list->head);
     g->queue_next = NULL;
     return g;
 }
