@@ -6,11 +6,13 @@
 #include <string.h>
 
 static _Atomic(gr_event_fn *) event_fn;
-static void *event_ctx;
+static _Atomic(void *) event_ctx;
 
 void gr_on_event(gr_event_fn *fn, void *ctx)
 {
-    event_ctx = ctx;
+    /* relaxed: before fn. It stays when there is none any more: who has loaded fn before that calls it with what is its own. */
+    if (fn)
+        atomic_store_explicit(&event_ctx, ctx, memory_order_relaxed);
     /* release; pairs with the acquire in gri_event: ctx before fn. */
     atomic_store_explicit(&event_fn, fn, memory_order_release);
 }
@@ -34,7 +36,8 @@ void gri_event(enum gr_event event, uint64_t id, uint64_t root, const char *text
     /* The host has locks of its own: none of our functions that it calls may give way. */
     if (g)
         g->nopreempt++;
-    fn(event_ctx, event, id, root, text);
+    /* relaxed: behind fn. */
+    fn(atomic_load_explicit(&event_ctx, memory_order_relaxed), event, id, root, text);
     if (g)
         g->nopreempt--;
 }
