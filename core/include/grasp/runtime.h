@@ -174,7 +174,10 @@ int gr_cancel(uint64_t id);
 /* What root `id` and its children wrote: copied from byte offset *from of the stream on; *from and *lost advance. */
 ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint64_t *lost);
 
-/* Called on births (of roots, and of all while gr_tell_births), ends and log lines; from any thread or system stack; must not block. One per process. */
+/*
+ * Called on births (of roots, and of all while gr_tell_births), ends and log lines; from any thread or system stack; must not
+ * block. Whose goroutine bears or logs calls it in a no-preempt section. One per process.
+ */
 enum gr_event { GR_EVENT_CREATED, GR_EVENT_ENDED, GR_EVENT_LOG };
 typedef void gr_event_fn(void *ctx, enum gr_event event, uint64_t id, uint64_t root, const char *text);
 void gr_on_event(gr_event_fn *fn, void *ctx);

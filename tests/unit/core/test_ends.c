@@ -70,7 +70,7 @@ static atomic_uint far_down, asked, stopped;
 /* Below its bound already when it is asked to stop: the next check meets both. */
 __attribute__((noinline)) static unsigned wait_far_down(void)
 {
-    volatile unsigned char frame[176 * 1024];
+    volatile unsigned char frame[176 * 1024 - 512];
 
     frame[0] = frame[sizeof frame - 1] = 1;
     atomic_store(&far_down, 1);
