@@ -100,6 +100,7 @@ struct gr_chan *gr_chan_create(size_t elem_bytes, size_t capacity)
 
 void gr_chan_destroy(struct gr_chan *chan)
 {
+    GRI_GIVE_WAY();
     if (!chan)
         return;
     if (chan->senders.head || chan->receivers.head)

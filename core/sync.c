@@ -242,6 +242,7 @@ static int cond_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns, uint64_
 {
     int result;
 
+    GRI_GIVE_WAY();
     if (!gri_self() || mutex->owner != gri_id())
         return -EPERM;
     gri_lock(queue_lock(&cond->waiters));

@@ -41,6 +41,9 @@ enum kind {
     UNLOCK,
     SIGNAL,
     BROADCAST,
+    COND_NOT_OURS,
+    COND_TIMED_NOT_OURS,
+    DESTROY_NONE,
     GROUP,
     GROUP_WAIT,
     POLL,
@@ -152,6 +155,15 @@ static void call(void *arg)
             break;
         case BROADCAST:
             gr_cond_broadcast(&cond);
+            break;
+        case COND_NOT_OURS:
+            CHECK(gr_cond_wait(&cond, &mutex) == -EPERM);
+            break;
+        case COND_TIMED_NOT_OURS:
+            CHECK(gr_cond_timed_wait(&cond, &mutex, 1) == -EPERM);
+            break;
+        case DESTROY_NONE:
+            gr_chan_destroy(NULL);
             break;
         case GROUP:
             CHECK(gr_waitgroup_add(&group, 1) == 0 && gr_waitgroup_done(&group) == 0);
