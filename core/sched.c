@@ -176,6 +176,8 @@ static bool claim(struct gr_m *m, struct gr_g *g)
     atomic_store_explicit(m->guard, warm ? gri_guard_bound(&warm->stack) : g->guard_bound,
                           memory_order_relaxed);
     atomic_store_explicit(&g->m, m, memory_order_relaxed);
+    /* relaxed: shown. Before it is RUNNING: until resume stores it anew it is a run of this life that lasts. */
+    atomic_store_explicit(&g->run_since_ticks, m->ticks, memory_order_relaxed);
     /* relaxed, both: g is ours, and whoever gave us g had read the CAS that made it runnable. */
     rested = atomic_load_explicit(&g->rested, memory_order_relaxed);
     if (rested && atomic_load_explicit(&g->folded, memory_order_relaxed))

@@ -6,6 +6,8 @@
 
 #include <grasp/inspect.h>
 
+#include <time.h>
+
 static int one_processor(void **state)
 {
     (void)state;
@@ -77,6 +79,40 @@ static void who_has_not_run_is_shown_where_it_will_begin(void **state)
     release(&h);
     eventually_dead(id);
     assert_int_equal(atomic_load(&told), 42);
+}
+
+/* ---- Time ---------------------------------------------------------------------------------------- */
+
+static void spin_a_moment(void *arg)
+{
+    uint64_t end = gr_now_ns() + 20000;
+
+    (void)arg;
+    while (gr_now_ns() < end)
+        ;
+}
+
+/* From outside the time of each look is known: no life can have computed for longer than since before its birth. */
+static void cpu_time_is_of_this_life(void **state)
+{
+    enum { LIVES_LOOKED_AT = 500, APART_NS = 2000000, CLOCKS_DIFFER_NS = 1000000 };
+    unsigned running = 0;
+
+    (void)state;
+    for (int i = 0; i < LIVES_LOOKED_AT; i++) {
+        struct timespec apart = {.tv_nsec = APART_NS}; /* the slot's last run began longer ago */
+        uint64_t born = gr_now_ns(), id = gr_go(spin_a_moment, NULL);
+        struct gr_info info;
+
+        do {
+            assert_int_equal(gr_info(id, &info), 0);
+            running += info.state == GR_RUNNING;
+            assert_true(info.cpu_ns <= gr_now_ns() - born + CLOCKS_DIFFER_NS);
+        } while (info.state != GR_DEAD);
+        nanosleep(&apart, NULL);
+    }
+    print_message("%u looks at running ones\n", running);
+    assert_true(running > 0);
 }
 
 #define LIVES 1000
@@ -182,6 +218,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_has_not_run_is_shown_where_it_will_begin),
         cmocka_unit_test_setup_teardown(short_lives_share_the_stack_that_is_warm, one_processor,
                                         two_processors),
+        cmocka_unit_test(cpu_time_is_of_this_life),
         cmocka_unit_test(whose_stacks_are_exchanged_have_frames_of_their_own),
     };
 
