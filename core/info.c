@@ -33,7 +33,9 @@ static void info_strings(struct gr_g *g, struct gr_info *info)
 static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
 {
     enum gr_state state = gri_word_state(w);
-    uint64_t now = arch_ticks(), cpu = load(&g->cpu_ticks);
+    /* acquire; pairs with resume: a run that is counted is not counted from its beginning again. */
+    uint64_t now = arch_ticks(), cpu = atomic_load_explicit(&g->cpu_ticks, memory_order_acquire);
+    uint64_t ran_from = load(&g->run_since_ticks);
     uint64_t until = state == GR_SYSCALL ? load(&g->wait_since_ticks) : now;
 
     *info = (struct gr_info){
@@ -53,8 +55,8 @@ static void info_of_live(struct gr_g *g, uint64_t w, struct gr_info *info)
         .preempts_sync = load(&g->preempts_sync),
         .preempts_async = load(&g->preempts_async),
     };
-    if ((state == GR_RUNNING || state == GR_SYSCALL) && until > load(&g->run_since_ticks))
-        cpu += until - load(&g->run_since_ticks);
+    if ((state == GR_RUNNING || state == GR_SYSCALL) && until > ran_from)
+        cpu += until - ran_from;
     info->cpu_ns = gri_ticks_to_ns(cpu);
     if (gri_state_waits(state) || state == GR_SYSCALL) {
         uint64_t since = load(&g->wait_since_ticks);

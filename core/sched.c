@@ -134,9 +134,12 @@ static void resume(struct gr_m *m, struct gr_g *g)
     /* relaxed: on this stack nothing checks it; a poison that comes now is for a g that has left. */
     atomic_store_explicit(m->guard, 0, memory_order_relaxed);
     now = arch_ticks();
+    /* Before it is counted, so that who looks meanwhile counts it once at most. */
+    atomic_store_explicit(&g->run_since_ticks, now, memory_order_relaxed);
+    /* release; pairs with info_of_live's acquire. */
     atomic_store_explicit(
         &g->cpu_ticks, atomic_load_explicit(&g->cpu_ticks, memory_order_relaxed) + now - m->ticks,
-        memory_order_relaxed);
+        memory_order_release);
     m->ticks = now;
 }
 
