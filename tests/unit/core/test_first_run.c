@@ -117,7 +117,6 @@ static void cpu_time_is_of_this_life(void **state)
         nanosleep(&apart, NULL);
     }
     print_message("%u looks at running ones, %u lives too long\n", running, too_long);
-    assert_true(running > 0);
     assert_true(too_long <= LIVES_LOOKED_AT / 50);
 }
 
