@@ -1,8 +1,8 @@
 /*
  * runq.c: run queues: one ring and one "next" slot a processor, and two global lists.
  *
- * The ring is in ring.h. A full ring sends half of itself to the global list. What was just born or woken goes to `next` and runs before the ring, within the
- * slice of whoever it replaces; the one it pushes out goes to the ring's end.
+ * The ring is in ring.h. A full ring sends half of itself to the global list. What was just born or woken goes to `next`
+ * and runs before the ring, within the slice of whoever it replaces; the one it pushes out goes to the ring's end.
  *
  * Rejected: one locked queue. At two processors it costs 40 ns a yield, at sixteen it is the bottleneck.
  *
