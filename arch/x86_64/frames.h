@@ -27,6 +27,9 @@ _Static_assert(sizeof(struct switch_frame) == 64, "switch.S");
 #define XCR0_ZMM_UPPER 0x80u
 #define XCR0_SAVED     (XCR0_X87_SSE | XCR0_AVX | XCR0_OPMASK | XCR0_ZMM_HIGH | XCR0_ZMM_UPPER)
 
+/* An area of XSAVE's without any component: the legacy part and the header. */
+#define EXTENDED 576
+
 #define HIDDEN __attribute__((visibility("hidden")))
 
 /* How caught.S saves vectors: set once by arch_init. */

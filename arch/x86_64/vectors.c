@@ -15,8 +15,7 @@
 #include "layout.h"
 #include "frames.h"
 
-#define HEADER   512
-#define EXTENDED 576
+#define HEADER 512
 
 enum {
     COMPONENT_X87 = 0,

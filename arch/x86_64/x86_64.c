@@ -61,22 +61,37 @@ static uint64_t read_xcr0(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* Of what XCR0 enables only some is saved: with AMX's tiles the area would be four times as large, on every stack that is caught. */
+static void measure_vector_area(void)
+{
+    unsigned standard = EXTENDED, compact = EXTENDED, c, d;
+
+    for (unsigned i = 2; i < 8; i++) {
+        unsigned size, offset;
+
+        if (!(arch_vector_mask >> i & 1))
+            continue;
+        __cpuid_count(0xd, i, size, offset, c, d);
+        arch_component_size[i] = size;
+        arch_component_offset[i] = offset;
+        compact += size;
+        if (standard < offset + size)
+            standard = offset + size;
+    }
+    arch_vector_bytes = standard > compact ? standard : compact;
+    arch_vector_bytes = (arch_vector_bytes + 63) & ~63u;
+}
+
 void arch_init(void)
 {
-    unsigned a, b, c, d, leaf1_eax, standard, compact;
+    unsigned a, b, c, d, features;
 
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
         return;
-    __cpuid_count(0xd, 0, a, standard, c, d);
-    __cpuid_count(0xd, 1, leaf1_eax, compact, c, d);
+    __cpuid_count(0xd, 1, features, b, c, d);
     arch_vector_mask = (uint32_t)read_xcr0() & XCR0_SAVED;
-    arch_vector_how = leaf1_eax & 2 ? SAVE_XSAVEC : SAVE_XSAVE;
-    arch_vector_bytes = standard > compact ? standard : compact;
-    arch_vector_bytes = (arch_vector_bytes + 63) & ~63u;
-    for (unsigned i = 2; i < 8; i++) {
-        if (arch_vector_mask >> i & 1)
-            __cpuid_count(0xd, i, arch_component_size[i], arch_component_offset[i], c, d);
-    }
+    arch_vector_how = features & 2 ? SAVE_XSAVEC : SAVE_XSAVE;
+    measure_vector_area();
 }
 
 int arch_force_vector_save(const char *name)

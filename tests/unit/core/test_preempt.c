@@ -387,8 +387,20 @@ static void nobody_is_stopped_while_it_has_the_loaders_lock(void **state)
     spinner_end(&s);
 }
 
-/* ---- The switch
- * ------------------------------------------------------------------------------------ */
+/* What is saved lies on the stack of who is stopped, of which an entry check leaves 16 KiB. */
+static void a_stop_takes_no_room_for_registers_that_are_not_saved(void **state)
+{
+    (void)state;
+#ifdef __x86_64__
+    /* Up to AVX-512's; a processor's tiles (AMX) would be 8 KiB more. */
+    assert_true(gr_copy_vector_bytes_max() <= 2752);
+#else
+    /* Up to SVE's at its largest, 2,048 bits. */
+    assert_true(gr_copy_vector_bytes_max() <= 8832);
+#endif
+}
+
+/* ---- The switch ------------------------------------------------------------------------------------ */
 
 static void loop_without_calls(void *arg)
 {
@@ -439,6 +451,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(errno_and_identity_stay_the_goroutines_own, short_slices,
                                         usual_slices),
         cmocka_unit_test(nobody_is_stopped_while_it_has_the_loaders_lock),
+        cmocka_unit_test(a_stop_takes_no_room_for_registers_that_are_not_saved),
         cmocka_unit_test(switched_off_no_signal_stops_anybody_and_the_time_out_says_so),
     };
 
