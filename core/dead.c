@@ -103,9 +103,6 @@ uint64_t gri_dead_keep(struct gr_g *g)
     char *old_result;
     uint64_t word;
 
-    /* D2. Nothing of its module's code is run or read any more. */
-    if (module)
-        gri_module_live_add(module, -1);
     gri_lock(&g->meta_lock);
     gri_lock(&d->lock);
     old_labels = d->labels;
@@ -116,6 +113,9 @@ uint64_t gri_dead_keep(struct gr_g *g)
     d->log = g->log;
     d->result = g->result;
     strcpy(d->module, module ? gri_module_name(module) : "");
+    /* D2, and the last look at the module: without goroutines its record may be freed. */
+    if (module)
+        gri_module_live_add(module, -1);
     word = gri_registry_remove(g, &ring->id[at]);
     g->module = NULL;
     g->labels = NULL;
