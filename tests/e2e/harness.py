@@ -22,7 +22,7 @@ import traceback
 
 import contract
 
-HANG_SECONDS = 30
+HANG_SECONDS = 60
 CONTRACT = contract.from_environment()
 SANITIZER_MARKS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer")
 
