@@ -159,6 +159,7 @@ struct api_request {
     uint64_t parsed_ns; /* monotonic */
 };
 
+/* A streaming one whose body has failed was cut: the host ends the connection, or what was sent would look whole. */
 struct api_reply {
     int status;
     const char *content_type; /* NULL: no body */

@@ -33,7 +33,11 @@ static void piece(struct api_call *call)
 {
     struct dump *dump = call->state;
     char *block = malloc(PIECE_BYTES);
-    size_t size = block ? gr_core_read(dump->core, block, PIECE_BYTES) : 0;
+    if (!block) {
+        api_reply_cut(call);
+        return;
+    }
+    size_t size = gr_core_read(dump->core, block, PIECE_BYTES);
     api_buf_add(&call->reply.body, block, size);
     call->reply.more = size == PIECE_BYTES && !call->reply.body.failed;
     free(block);

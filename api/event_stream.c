@@ -181,7 +181,9 @@ static void piece(struct api_work *work)
     char *text = malloc(PIECE_TEXT);
     if (events && text)
         fill(stream, events, text);
-    if (!events || !text || stream->call->reply.body.failed)
+    else
+        api_reply_cut(stream->call);
+    if (stream->call->reply.body.failed)
         stream->ended = true; /* no memory: without a word, as a broken connection */
     free(events);
     free(text);

@@ -164,6 +164,8 @@ void api_problem_goroutine(struct api_call *call, int err, uint64_t id);
 /* 504 with what stood in the way. Pool thread: naming the pc takes the inspector's lock. */
 void api_problem_timeout(struct api_call *call, const struct gr_hold *hold);
 void api_reply_text(struct api_call *call, int status, const char *type, const char *text);
+/* A piece of a stream that cannot be made: the client shall see that the answer was cut. */
+void api_reply_cut(struct api_call *call);
 /* Whether nobody will see a body: what takes seconds to make is not made then. */
 bool api_is_head(const struct api_call *call);
 /* The content type of a format. */

@@ -184,7 +184,7 @@ static void end_line(struct api_call *call, struct api_walk *walk, bool more)
 
 /*
  * Pool. A piece has up to PIECE_ITEMS lines, or what a slice finds; but one without any would be the end, so that then the
- * next slice looks on. One that runs out of memory ends the stream without its last line: it was cut.
+ * next slice looks on. One that runs out of memory ends the stream without its last line, and breaks the connection.
  */
 static void stream_piece(struct api_call *call)
 {
@@ -194,6 +194,10 @@ static void stream_piece(struct api_call *call)
     page->limit = left < PIECE_ITEMS ? left : PIECE_ITEMS;
     page->more = false;
     bool whole = collect(page);
+    if (!page->items) {
+        api_reply_cut(call);
+        return;
+    }
     size_t count = json_array_size(page->items);
     page->limit = left;
     if (!whole && count == 0) {
@@ -204,8 +208,8 @@ static void stream_piece(struct api_call *call)
         api_render(&call->reply.body, item, API_FORMAT_NDJSON, NULL);
     if (left != SIZE_MAX)
         page->limit -= count;
-    call->reply.more = page->items && (!whole || page->more) && page->limit > 0;
-    if (page->items && !call->reply.more)
+    call->reply.more = (!whole || page->more) && page->limit > 0;
+    if (!call->reply.more)
         end_line(call, page->walk, page->more || !whole);
     json_array_clear(page->items);
 }

@@ -128,6 +128,13 @@ void api_reply_text(struct api_call *call, int status, const char *type, const c
     api_buf_str(&call->reply.body, text);
 }
 
+void api_reply_cut(struct api_call *call)
+{
+    api_buf_free(&call->reply.body);
+    call->reply.body.failed = true;
+    call->reply.more = false;
+}
+
 /* ---- Problems
  * ------------------------------------------------------------------------------------ */
 

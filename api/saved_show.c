@@ -49,18 +49,20 @@ static void reading_free(struct api_call *call)
 /* ---- As it is
  * -------------------------------------------------------------------------------------- */
 
-/* A piece that can't be read ends the answer before its end: the client sees that it was cut. */
 static void raw_piece(struct api_call *call)
 {
     struct reading *r = call->state;
+    bool first = !call->reply.more; /* then there is still time for a problem */
     char *block = malloc(PIECE_BYTES);
     ssize_t size = block ? read_some(call, r, block, PIECE_BYTES) : -ENOMEM;
     if (size > 0)
         api_buf_add(&call->reply.body, block, (size_t)size);
     free(block);
-    if (size < 0 && !call->reply.more) /* the first piece: there is still time for a problem */
-        api_saved_problem(call, (int)size);
     call->reply.more = size > 0 && r->at < r->end && !call->reply.body.failed;
+    if (size < 0 && first)
+        api_saved_problem(call, (int)size);
+    else if (size < 0)
+        api_reply_cut(call);
 }
 
 static void start(struct api_call *call, const char *type, void (*piece)(struct api_call *call))
@@ -127,9 +129,11 @@ static void text_piece(struct api_call *call)
         api_buf_str(&call->reply.body, "\n");
         json_decref(member);
     }
+    call->reply.more = !err && call->reply.body.size >= PIECE_BYTES && !call->reply.body.failed;
     if (err && first && !call->reply.body.size)
         api_saved_problem(call, err);
-    call->reply.more = !err && call->reply.body.size >= PIECE_BYTES && !call->reply.body.failed;
+    else if (err)
+        api_reply_cut(call);
 }
 
 /* root;…;leaf of one goroutine. */

@@ -158,7 +158,8 @@ static bool write_first(struct srv_conn *conn)
     if (conn->last_answer && !x->next)
         x->keep_alive = false;
     srv_exchange_frame(x, bufs, &count);
-    if (x->out.failed) {
+    bool cut = x->call.reply.streaming && x->call.reply.body.failed;
+    if (x->out.failed || cut) {
         srv_conn_close(conn);
         return false;
     }

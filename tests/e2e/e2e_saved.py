@@ -92,6 +92,21 @@ def without_a_state_directory_it_says_what_to_do():
         assert "--state" in answer.json["detail"], answer
 
 
+def a_file_that_lost_its_end_is_seen_to_be_cut():
+    """Its length is not told beforehand: only the missing last chunk says that there was more."""
+    with daemon_with_state() as daemon:
+        client = daemon.client()
+        client.spawn("deadlock", "channel")
+        saved = client.want(201, "POST", "/v1/snapshots", {"all": True}).json
+        name, = state_of(daemon)
+        os.truncate(os.path.join(daemon.path("state"), name), saved["bytes"] - 1)
+        try:
+            answer = daemon.client().ask("GET", f"/v1/snapshots/{saved['id']}?format=core")
+        except http.client.IncompleteRead:
+            return
+        raise AssertionError(f"{len(answer.body)} bytes looked whole")
+
+
 def ten_thousand_are_one_cut_and_others_are_answered_meanwhile():
     with daemon_with_state() as daemon:
         client, other = daemon.client(), daemon.client()
@@ -137,5 +152,6 @@ if __name__ == "__main__":
           its_core_opens_in_gdb,
           a_full_disk_is_507_and_leaves_no_file_and_no_hold,
           without_a_state_directory_it_says_what_to_do,
+          a_file_that_lost_its_end_is_seen_to_be_cut,
           ten_thousand_are_one_cut_and_others_are_answered_meanwhile,
           a_sigterm_in_the_middle_of_a_save_leaves_no_half_of_it])

@@ -70,6 +70,8 @@ size_t fake_jobs(void);
 extern int fake_store_err;
 extern bool fake_no_store, fake_store_open; /* a file is being written */
 extern char fake_store_name[64];
+/* The file loses its end, as on a disk that loses data. */
+void fake_store_cut(size_t bytes);
 
 /* Called for each answer, or piece that a slow reader has got, as a connection goes on then. NULL: nothing. */
 struct fake_call;

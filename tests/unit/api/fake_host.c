@@ -96,6 +96,12 @@ bool fake_no_store, fake_store_open;
 char fake_store_name[64];
 static struct api_buf stored, writing;
 
+void fake_store_cut(size_t bytes)
+{
+    assert_true(bytes < stored.size);
+    stored.size -= bytes;
+}
+
 static bool host_store_there(void *ctx)
 {
     return !fake_no_store;

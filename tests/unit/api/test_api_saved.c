@@ -173,6 +173,27 @@ static void one_more_than_are_kept_is_refused_until_one_is_deleted(void **state)
     assert_int_equal(fake_ask("POST", SAVED, "{\"ids\":[1]}", NULL), 201);
 }
 
+/* The host breaks the connection of an answer whose body has failed: what was sent must not look whole. */
+static void a_file_that_ends_too_early_is_sent_as_a_broken_answer(void **state)
+{
+    static const struct {
+        size_t cut;
+        const char *target;
+    } forms[] = {{1, SAVED "/1?format=core"}, {100, SAVED "/1"}, {0, SAVED "/1?format=text"}};
+    (void)state;
+    three_goroutines();
+    assert_int_equal(fake_ask("POST", SAVED, "{\"all\":true}", NULL), 201);
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        fake_store_cut(forms[i].cut);
+        struct fake_call *call = fake_start("GET", forms[i].target, NULL);
+        fake_run();
+        assert_true(call->replied);
+        assert_int_equal(call->call.reply.status, 200);
+        assert_true(call->call.reply.body.failed);
+        fake_finish(call, false);
+    }
+}
+
 static void a_drain_between_two_slices_leaves_no_file(void **state)
 {
     (void)state;
@@ -204,6 +225,7 @@ int main(void)
         TEST(a_selection_is_named_as_for_suspensions),
         TEST(a_deleted_one_is_gone_with_its_file),
         TEST(one_more_than_are_kept_is_refused_until_one_is_deleted),
+        TEST(a_file_that_ends_too_early_is_sent_as_a_broken_answer),
         TEST(a_drain_between_two_slices_leaves_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
