@@ -72,7 +72,7 @@ static void event(struct api_trace_json *json, struct api_buf *out)
     json->comma = true;
 }
 
-/* "17 module/entry", without what JSON would have to escape. */
+/* "g17 module/entry", without what JSON would have to escape. */
 static void name_goroutine(struct api_trace_goroutine *g)
 {
     struct gr_info info;
@@ -86,7 +86,7 @@ static void name_goroutine(struct api_trace_goroutine *g)
             *at = '_';
 }
 
-/* NULL: no memory. */
+/* Makes a slot for one that is met for the first time, which may move all the others. NULL: no memory. */
 static struct api_trace_goroutine *goroutine_of(struct api_trace_json *json, uint64_t id,
                                                 struct api_buf *out)
 {
@@ -167,15 +167,14 @@ static void end_run(struct api_trace_json *json, struct api_trace_run *run, uint
 {
     if (!run->id)
         return;
-    struct api_trace_goroutine *g = goroutine_of(json, run->id, out);
-    if (g && run->p >= 0) {
+    if (run->p >= 0) {
         put_head(json, out, "X", PID_PROCESSORS, (uint64_t)run->p, run->since_ns);
         api_buf_str(out, ",");
         put_time(json, out, "dur", run->since_ns, at_ns);
         api_buf_printf(out,
                        ",\"cat\":\"run\",\"name\":\"%s\",\"args\":{\"goroutine\":%" PRIu64
                        ",\"ended by\":\"%s\"}}",
-                       g->name, run->id, ending(r));
+                       slot_of(json, run->id)->name, run->id, ending(r));
     }
     run->id = 0;
 }
@@ -268,12 +267,9 @@ static struct api_trace_hold *hold_of(struct api_trace_json *json, uint64_t id)
 static void put_hold(struct api_trace_json *json, const struct api_trace_hold *hold,
                      const char *phase, uint64_t at_ns, struct api_buf *out)
 {
-    const struct api_trace_goroutine *g = goroutine_of(json, hold->goroutine, out);
-    if (!g)
-        return;
     put_head(json, out, phase, PID_HOLDS, hold->goroutine, at_ns);
     api_buf_printf(out, ",\"cat\":\"hold\",\"id\":\"0x%" PRIx64 "\",\"name\":\"hold of %s\"}",
-                   hold->id, g->name);
+                   hold->id, slot_of(json, hold->goroutine)->name);
 }
 
 /* A record of its other end may have been overwritten, or be older than the trace. */
