@@ -66,7 +66,8 @@ static bool make_room(struct api_trace_json *json)
     return true;
 }
 
-static void event(struct api_trace_json *json, struct api_buf *out)
+/* What separates the next event from the one before it. */
+static void next_event(struct api_trace_json *json, struct api_buf *out)
 {
     api_buf_str(out, json->comma ? ",\n" : "\n");
     json->comma = true;
@@ -100,7 +101,7 @@ static struct api_trace_goroutine *goroutine_of(struct api_trace_json *json, uin
     json->goroutine_count++;
     g->id = id;
     name_goroutine(g);
-    event(json, out);
+    next_event(json, out);
     api_buf_printf(out,
                    "{\"ph\":\"M\",\"pid\":%d,\"tid\":%" PRIu64
                    ",\"name\":\"thread_name\",\"args\":{\"name\":\"%s\"}}",
@@ -111,8 +112,7 @@ static struct api_trace_goroutine *goroutine_of(struct api_trace_json *json, uin
 /* ---- Events
  * -------------------------------------------------------------------------------------- */
 
-static void put_time(struct api_trace_json *json, struct api_buf *out, const char *key,
-                     uint64_t from_ns, uint64_t to_ns)
+static void put_time(struct api_buf *out, const char *key, uint64_t from_ns, uint64_t to_ns)
 {
     uint64_t ns = to_ns > from_ns ? to_ns - from_ns : 0;
     api_buf_printf(out, "\"%s\":%" PRIu64 ".%03u", key, ns / 1000, (unsigned)(ns % 1000));
@@ -121,17 +121,17 @@ static void put_time(struct api_trace_json *json, struct api_buf *out, const cha
 static void put_head(struct api_trace_json *json, struct api_buf *out, const char *phase, int pid,
                      uint64_t tid, uint64_t at_ns)
 {
-    event(json, out);
+    next_event(json, out);
     api_buf_printf(out, "{\"ph\":\"%s\",\"pid\":%d,\"tid\":%" PRIu64 ",", phase, pid, tid);
-    put_time(json, out, "ts", json->begin_ns, at_ns);
+    put_time(out, "ts", json->begin_ns, at_ns);
 }
 
 static void name_processor(struct api_trace_json *json, int p, struct api_buf *out)
 {
-    if (p < 0 || p >= 1024 || json->processors[p / 64] >> (p % 64) & 1)
+    if (p < 0 || p >= GR_PROCS_MAX || json->processors[p / 64] >> (p % 64) & 1)
         return;
     json->processors[p / 64] |= (uint64_t)1 << (p % 64);
-    event(json, out);
+    next_event(json, out);
     api_buf_printf(out,
                    "{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"thread_name\",\"args\":{"
                    "\"name\":\"processor %d\"}}",
@@ -170,7 +170,7 @@ static void end_run(struct api_trace_json *json, struct api_trace_run *run, uint
     if (run->p >= 0) {
         put_head(json, out, "X", PID_PROCESSORS, (uint64_t)run->p, run->since_ns);
         api_buf_str(out, ",");
-        put_time(json, out, "dur", run->since_ns, at_ns);
+        put_time(out, "dur", run->since_ns, at_ns);
         api_buf_printf(out,
                        ",\"cat\":\"run\",\"name\":\"%s\",\"args\":{\"goroutine\":%" PRIu64
                        ",\"ended by\":\"%s\"}}",
@@ -198,7 +198,7 @@ static void change(struct api_trace_json *json, struct api_trace_goroutine *g, e
         state_name(g, name, sizeof name);
         put_head(json, out, "X", PID_GOROUTINES, g->id, g->since_ns);
         api_buf_str(out, ",");
-        put_time(json, out, "dur", g->since_ns, at_ns);
+        put_time(out, "dur", g->since_ns, at_ns);
         api_buf_printf(out, ",\"cat\":\"state\",\"name\":\"%s\"}", name);
     }
     g->state = state;
@@ -402,7 +402,7 @@ void api_trace_json_begin(struct api_trace_json *json, uint64_t begin_ns, uint64
     json->lost = lost;
     api_buf_str(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
     for (int pid = PID_PROCESSORS; pid <= PID_HOLDS; pid++) {
-        event(json, out);
+        next_event(json, out);
         api_buf_printf(out,
                        "{\"ph\":\"M\",\"pid\":%d,\"name\":\"process_name\",\"args\":{\"name\":"
                        "\"%s\"}}",

@@ -28,7 +28,7 @@ struct api_trace_json {
     /* Holds by id, open or not, likewise. */
     struct api_trace_hold *hold;
     size_t hold_count, hold_slots;
-    uint64_t processors[16]; /* bit p: its track has a name */
+    uint64_t processors[GR_PROCS_MAX / 64]; /* bit p: its track has a name */
     bool failed;
 };
 
