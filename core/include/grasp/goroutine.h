@@ -5,9 +5,10 @@
  * working beside it: grasp-cc and the module loader see to it that read, malloc, printf, errno,
  * pthread_mutex_lock and their like are right in a goroutine that can be stopped and can change threads.
  *
- * All functions return 0 or a negative errno unless they say otherwise. "From a goroutine" means that the
- * function may park the caller; called from another thread such a function returns -EPERM unless it says
- * that it blocks the thread.
+ * All functions return 0 or a negative errno unless they say otherwise. "From a goroutine": the function may
+ * park the caller, or is about it; called from another thread it returns -EPERM unless it says otherwise. "From
+ * any thread" includes goroutines. None is for signal handlers. Each call is a safe-point of the goroutine that
+ * makes it. -ECANCELED: the caller was asked to end (docs/caveats.md, "Cancellation").
  */
 #ifndef GRASP_GOROUTINE_H
 #define GRASP_GOROUTINE_H
@@ -26,7 +27,7 @@ extern "C" {
 #define GR_LABELS_MAX 16          /* labels of one goroutine */
 #define GR_LABEL_KEY_MAX 63       /* characters of [A-Za-z0-9_.-] */
 #define GR_LABEL_VALUE_MAX 255    /* bytes */
-#define GR_LOG_LINE_MAX 4096      /* bytes of one gr_log line; longer ones are cut */
+#define GR_LOG_LINE_MAX 4096      /* bytes of one gr_log line with its final 0; longer ones are cut */
 #define GR_NAME_MAX 63            /* bytes of a goroutine's, entry's or module's name */
 #define GR_ARGS_BYTES_MAX 65536   /* JSON text handed to an entry */
 
@@ -75,7 +76,7 @@ uint64_t gr_go(void (*fn)(void *), void *arg);
 /* The same with options. The id (> 0), -EINVAL, -ENOMEM or -EAGAIN (--max-goroutines reached). */
 int64_t gr_go_with(const struct gr_go_opts *opts);
 
-/* The caller's id; 0 outside goroutines. */
+/* The caller's id; 0 outside goroutines. From any thread. */
 uint64_t gr_id(void);
 /* Lets other goroutines run. From a goroutine; elsewhere it is sched_yield. */
 void gr_yield(void);
@@ -83,11 +84,17 @@ void gr_yield(void);
 int gr_sleep_ns(uint64_t ns);
 /* Whether the caller was asked to end. False outside goroutines. */
 bool gr_cancelled(void);
-/* What GET /v1/goroutines/ID shows after the end. Copied. -EINVAL: not JSON; -E2BIG: over GR_RESULT_BYTES_MAX. */
+/*
+ * What GET /v1/goroutines/ID shows after the end; the last one counts. Copied. From a goroutine. -EINVAL: not JSON;
+ * -E2BIG: over GR_RESULT_BYTES_MAX; -ENOMEM.
+ */
 int gr_result(const char *json);
-/* Sets (value NULL: removes) a label; children born later inherit it. -EINVAL: bad key or value; -ENOSPC: too many. */
+/*
+ * Sets (value NULL: removes) a label of the caller; children born later inherit it. From a goroutine. -EINVAL: bad key or
+ * value; -ENOSPC: too many; -ENOMEM.
+ */
 int gr_label(const char *key, const char *value);
-/* Writes a line to the log of the goroutine's root. From any thread (elsewhere: the daemon's log). */
+/* Writes a line to the log of the caller's root. From any thread; what is no goroutine's is told as an event and kept nowhere. */
 int gr_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Between these the caller is not stopped. They nest; the depth belongs to the goroutine. No-ops elsewhere. */
@@ -98,7 +105,7 @@ void gr_nopreempt_end(void);
 
 /*
  * As Go's: any number of senders and receivers, first come first served; capacity 0 hands over directly.
- * All may be called from goroutines; the try forms and close from any thread.
+ * send, recv and select from a goroutine, all others from any thread.
  */
 struct gr_chan;
 
@@ -106,7 +113,7 @@ struct gr_chan;
 struct gr_chan *gr_chan_create(size_t elem_bytes, size_t capacity);
 /* The channel must have no waiters (GR_PANIC otherwise). destroy(NULL) does nothing. */
 void gr_chan_destroy(struct gr_chan *chan);
-/* -EPIPE: closed (also for senders that already wait); -ECANCELED. */
+/* Copies *elem. -EPIPE: closed (also for senders that already wait); -ECANCELED. */
 int gr_chan_send(struct gr_chan *chan, const void *elem);
 /* -EPIPE: closed and empty; -ECANCELED. elem may be NULL: the value is dropped. */
 int gr_chan_recv(struct gr_chan *chan, void *elem);
@@ -115,6 +122,7 @@ int gr_chan_try_send(struct gr_chan *chan, const void *elem);
 int gr_chan_try_recv(struct gr_chan *chan, void *elem);
 /* Wakes all waiters. Closing twice: -EPIPE. */
 int gr_chan_close(struct gr_chan *chan);
+/* Elements in the buffer now. */
 size_t gr_chan_len(struct gr_chan *chan);
 
 enum gr_select_op { GR_SELECT_SEND = 1, GR_SELECT_RECV = 2 };
@@ -128,13 +136,16 @@ struct gr_select_case {
 
 /*
  * Waits until one case can go on, does it, and returns its index; several ready: one at random.
- * timeout_ns < 0: none, 0: do not wait. -EAGAIN: timed out; -ECANCELED; -EINVAL: too many cases.
+ * timeout_ns < 0: none, 0: do not wait. -EAGAIN: timed out; -ECANCELED; -EINVAL: too many cases, or an unknown op.
  */
 int gr_select(struct gr_select_case *cases, size_t count, int64_t timeout_ns);
 
 /* ---- Locks --------------------------------------------------------------------------------------- */
 
-/* Storage of the caller's; all 0 is the initial value. Waiters are served in order, passing over suspended ones. */
+/*
+ * Storage of the caller's; all 0 is the initial value. Waiters are served in order; a mutex passes over suspended ones.
+ * Mutexes and waits are for goroutines; signal, broadcast, add and done come from any thread.
+ */
 struct gr_wait_queue {
     uint32_t lock;
     uint32_t reserved;
@@ -161,19 +172,26 @@ typedef struct gr_waitgroup {
 int gr_mutex_lock(gr_mutex *mutex);
 int gr_mutex_try_lock(gr_mutex *mutex); /* -EBUSY */
 int gr_mutex_unlock(gr_mutex *mutex);   /* -EPERM: the caller does not hold it */
-/* The mutex is locked again in every case, also on -ECANCELED and -ETIMEDOUT. timeout_ns < 0: none. */
+/*
+ * The mutex is locked again in every case, also on -ECANCELED and -ETIMEDOUT. timeout_ns < 0: none. -EPERM: the caller
+ * does not hold it; nothing was waited for.
+ */
 int gr_cond_wait(gr_cond *cond, gr_mutex *mutex);
 int gr_cond_timed_wait(gr_cond *cond, gr_mutex *mutex, int64_t timeout_ns);
 void gr_cond_signal(gr_cond *cond);
 void gr_cond_broadcast(gr_cond *cond);
-/* -EINVAL: the count would go below 0 (it stays). Add and done from any thread. */
+/* -EINVAL: the count would go below 0 or over INT64_MAX (it stays). */
 int gr_waitgroup_add(gr_waitgroup *group, int64_t n);
-int gr_waitgroup_done(gr_waitgroup *group);
+int gr_waitgroup_done(gr_waitgroup *group); /* add(-1) */
+/* Until the count is 0. -ECANCELED. */
 int gr_waitgroup_wait(gr_waitgroup *group);
 
 /* ---- Files --------------------------------------------------------------------------------------- */
 
-/* Parks until fd is ready for events (POLLIN, POLLOUT). timeout_ns < 0: none. -ETIMEDOUT, -ECANCELED, -EBADF. */
+/*
+ * From a goroutine: waits until fd is ready for events (POLLIN, POLLOUT), or has an error that a read would tell.
+ * timeout_ns < 0: none, 0: do not wait. -ETIMEDOUT, -ECANCELED, -EBADF.
+ */
 int gr_poll_fd(int fd, int events, int64_t timeout_ns);
 
 /* ---- Taking hold of others ------------------------------------------------------------------------ */
@@ -194,7 +212,7 @@ typedef struct gr_suspension {
 int gr_suspend(uint64_t id, uint64_t timeout_ns, gr_suspension *out);
 /* -EINVAL: not a hold, or released already; nothing changes then. From anywhere; never blocks. */
 int gr_resume(gr_suspension suspension);
-/* Stops the caller until another resumes it by releasing the hold, which is stored in *out first. */
+/* From a goroutine: stops it until another resumes it by releasing the hold, which is stored in *out first. -EOVERFLOW, -ENOMEM. */
 int gr_suspend_self(gr_suspension *out);
 
 #ifdef __cplusplus

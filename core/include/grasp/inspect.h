@@ -18,8 +18,7 @@ extern "C" {
 
 struct gr_frame {
     uint64_t pc;
-    uint64_t
-        offset; /* of pc into the function; into the module if that is not known; 0 for inlined frames */
+    uint64_t offset; /* of pc into the function, else into the module; 0 for inlined frames */
     int line;     /* 0: not known */
     bool inlined; /* this function was inlined into the next frame's */
     /* Interned strings, valid for the life of the process; NULL if not known. */
@@ -40,8 +39,10 @@ void gr_symbolise(uint64_t pc, bool exact, struct gr_frame *frame);
  * same, a name that was had for pc holds. Any thread; never blocks.
  */
 uint64_t gr_text_version(uint64_t pc);
-/* Bytes of memory that names and tables take now. Tables and cached names are forgotten above 256 MiB; names that were
-   handed out stay, each once. */
+/*
+ * Bytes of memory that names and tables take now. Tables and cached names are forgotten above 256 MiB; names that were
+ * handed out stay, each once.
+ */
 size_t gr_inspect_bytes(void);
 
 /* ---- Core files ---------------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
  * many threads.
  *
  * Unless a function says otherwise it may be called from any thread that is not a goroutine, does not
- * block, and returns 0 or a negative errno.
+ * block for longer than a look at all goroutines takes, and returns 0 or a negative errno.
  */
 #ifndef GRASP_RUNTIME_H
 #define GRASP_RUNTIME_H
@@ -171,7 +171,10 @@ uint64_t *gr_list_all(size_t *count);
 /* Asks it to end: its blocking calls fail with ECANCELED. -ESRCH, -EOWNERDEAD. */
 int gr_cancel(uint64_t id);
 
-/* What root `id` and its children wrote: copied from byte offset *from of the stream on; *from and *lost advance. */
+/*
+ * What root `id` and its children wrote: up to `bytes` bytes from offset *from of all that was ever written, which moves behind
+ * them. Returns how many; *lost says how many before them are not kept any more. Errors as gr_info.
+ */
 ssize_t gr_log_read(uint64_t root, uint64_t *from, char *buf, size_t bytes, uint64_t *lost);
 
 /*
@@ -239,11 +242,11 @@ struct gr_hold {
  * Waits at most about 2 µs, for a cooperative stop.
  */
 int gr_hold_start(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, gr_hold_fn *done, void *ctx);
-/* Withdraws a pending request: true if it was withdrawn and `done` will not be called. */
+/* Withdraws a pending request: true if it was withdrawn and `done` will not be called. Not from `done`. */
 bool gr_hold_cancel(struct gr_hold *hold);
 /* Releases. -EINVAL unless stopped and not released before. From anywhere, the call-back included. */
 int gr_hold_end(struct gr_hold *hold);
-/* Blocks the calling thread until stopped: 0, or as gr_suspend. */
+/* Blocks the calling thread until stopped: 0, or as gr_suspend. Not from an event loop. */
 int gr_hold_wait(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns);
 
 /* ---- Copying a held goroutine ---------------------------------------------------------------------- */
@@ -272,12 +275,14 @@ struct gr_copy {
 /* How much a copy of stack and vectors may need at most for a default goroutine. */
 size_t gr_copy_stack_bytes_max(void);
 size_t gr_copy_vector_bytes_max(void);
-/* Copies while `hold` is STOPPED. Allocates nothing. -EINVAL unless stopped. */
+/* Copies while `hold` is STOPPED. Allocates nothing; from anywhere, the call-back included. -EINVAL unless stopped. */
 int gr_copy_held(const struct gr_hold *hold, struct gr_copy *copy);
 
+/* The registers of gr_copy, by the names that debuggers use; NULL beyond the last. */
 unsigned gr_register_count(void);
 const char *gr_register_name(unsigned index);
 typedef void gr_vector_fn(void *arg, const char *name, const void *bytes, size_t size);
+/* Each vector and floating-point register of a copy, its bytes in memory's order; none if they were not saved. */
 void gr_copy_vectors_each(const struct gr_copy *copy, gr_vector_fn *fn, void *arg);
 const char *gr_arch_name(void);
 

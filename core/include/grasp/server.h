@@ -13,10 +13,10 @@ extern "C" {
 #endif
 
 struct gr_serve_opts {
-    const char *unix_path;   /* NULL: $XDG_RUNTIME_DIR/grasp-PID.sock, or /tmp/grasp-UID-PID.sock */
+    const char *unix_path;   /* NULL: $XDG_RUNTIME_DIR/grasp-PID.sock, or /tmp/grasp-PID-UID.sock */
     const char *listen;      /* "HOST:PORT" on loopback, NULL: no TCP */
     const char *modules_dir; /* NULL: loading modules is refused */
-    const char *state_dir;   /* NULL: no saved snapshots */
+    const char *state_dir;   /* an existing directory for saved snapshots, audit log and token; NULL: none */
     const char *token_file;  /* for TCP; NULL: a token is made and printed to stderr */
     bool no_auth;            /* TCP without a token, loopback only */
 };

@@ -24,7 +24,7 @@ extern "C" {
 
 enum gr_trace_kind {
     GR_TRACE_RUN,         /* goroutine runs on processor p */
-    GR_TRACE_BLOCK,       /* it waits; detail: why (gr_trace_detail), other: the object's address */
+    GR_TRACE_BLOCK,       /* it waits; detail: why (gr_trace_reason), other: the object's address */
     GR_TRACE_YIELD,       /* it gave way */
     GR_TRACE_SLICE,       /* its slice is over; detail: enum gr_safepoint, sync or async */
     GR_TRACE_STOP,        /* it is held; detail: enum gr_safepoint */

@@ -73,10 +73,10 @@ struct gr_wait_party {
     uint64_t id;
     enum gr_wait_op op;
 };
-/* Who waits for the object now: copies at most max, returns how many there are. */
-size_t gr_wait_slots(void); /* how many goroutines that walk looks at; never blocks */
+/* Who waits for the object now: copies at most max, returns how many there are. It looks at gr_wait_slots() goroutines. */
 size_t gr_wait_parties(enum gr_object_kind kind, uint64_t address, struct gr_wait_party *out,
                        size_t max);
+size_t gr_wait_slots(void);
 
 /* ---- Who points where ------------------------------------------------------------------------------ */
 
