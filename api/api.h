@@ -15,7 +15,8 @@
  *
  *   I1  Loop thread: everything here except api_job.work and what says otherwise.
  *   I2  Exactly one host->reply for each start and each pull; exactly one api_call_finish for each
- * start. I3  The API holds no lock while it calls the runtime's hold functions.
+ *       start.
+ *   I3  The API holds no lock while it calls the runtime's hold functions.
  */
 #ifndef API_API_H
 #define API_API_H

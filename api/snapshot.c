@@ -8,7 +8,7 @@
  *
  *   I1  From gr_hold_start until `outcome` is set only the call-back touches the copy.
  *   I2  A snapshot leaves no hold behind: on every way out the hold was ended, withdrawn or never
- * given.
+ *       given.
  */
 #include "snapshot.h"
 

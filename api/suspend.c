@@ -8,9 +8,9 @@
  * stop won the race, release it.
  *
  *   I1  While call->abandon is set the suspension is pending: it is in the list of the pending, its
- * hold is the runtime's, and exactly one of gr_hold_cancel's true and the posted task will come. I2
- * A suspension is in the table (and its lease runs) before its answer is sent; if the answer cannot
- * be delivered it is released.
+ *       hold is the runtime's, and exactly one of gr_hold_cancel's true and the posted task will come.
+ *   I2  A suspension is in the table (and its lease runs) before its answer is sent; if the answer
+ *       cannot be delivered it is released.
  */
 #include "internal.h"
 

@@ -7,8 +7,8 @@
  * which would make the API know the loop.
  *
  *   I1  timer->index is its place in the heap + 1, and 0 if and only if it is not in the heap.
- *   I2  slots are reserved when a timer is added for the first time, so moving and stopping never
- * fails.
+ *   I2  Slots are reserved when a timer is added for the first time, so moving and stopping never
+ *       fails.
  */
 #ifndef API_TIMERS_H
 #define API_TIMERS_H

@@ -10,8 +10,8 @@
  *
  * Invariants
  *   I1  A range's depth is the number of functions around it in the tree, so that of two equal
- * ranges the callee is the inner one. I2  A unit is built once; if memory ran out it stays without
- * an index until it is asked again.
+ *       ranges the callee is the inner one.
+ *   I2  A unit is built once; if memory ran out it stays without an index until it is asked again.
  *
  * Locks: none; the inspector's lock (unwind.c) is held by every caller.
  */

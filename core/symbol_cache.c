@@ -4,8 +4,9 @@
  * An entry is one allocation of just its names and rules: most have one name. Entries are removed only
  * all at once, so that probing needs no tombstones.
  *
- * Invariants I1 and I2: symbol_cache.h. I3: at most half of the slots are taken, so that probing
- * ends.
+ * Invariants
+ *   I1, I2  symbol_cache.h.
+ *   I3      At most half of the slots are taken, so that probing ends.
  *
  * Locks: none of its own.
  */

@@ -6,7 +6,9 @@
  * result cache of symbol_cache.c answers the rest), so that nothing cleverer pays. Rejected: one
  * malloc a name, which costs 16 to 32 bytes more for names that are mostly shorter than that.
  *
- * Invariants I1 and I2: symbol_strings.h. I3: the table is at most half full, so that probing ends.
+ * Invariants
+ *   I1, I2  symbol_strings.h.
+ *   I3      The table is at most half full, so that probing ends.
  *
  * Locks: none of its own.
  */

@@ -14,7 +14,7 @@
  * Invariants
  *   I1, I2  symbols.h.
  *   I3      The value of a range in `index` is a symbol's name, of one in `unit_ranges` an index
- * into `units`.
+ *           into `units`.
  *
  * Locks: none of its own.
  */

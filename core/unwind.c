@@ -16,9 +16,9 @@
  *
  * Invariants
  *   I1  All of libdw is entered under `inspect.lock`, by one thread at a time. Rejected: a thread of its own, which
- * would cost two switches for each stack and serialise no better.
+ *       would cost two switches for each stack and serialise no better.
  *   I2  What libdwfl reads comes from the copy, or from segments nobody can write to; never from a
- * live stack.
+ *       live stack.
  *   I3  inspect.current is set only while the lock is held and frames are being walked.
  *
  * Locks: inspect.lock, a leaf: nothing of the runtime is called under it but gri_module_of and

@@ -13,8 +13,8 @@
  * Invariants
  *   I1  Each object in the list was reported once, or could not be.
  *   I2  Live memory is read through /proc/self/mem only, so that an object that has just been
- * closed gives an error instead of a fault, and only inside segments of reported objects that are
- * not writable.
+ *       closed gives an error instead of a fault, and only inside segments of reported objects that are
+ *       not writable.
  *
  * Locks: none; the inspector's lock (unwind.c) is held by every caller.
  */

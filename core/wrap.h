@@ -11,11 +11,12 @@
  *
  * Invariants
  *   W1  A wrapper that finds no goroutine that may give way (gri_wrap_enter gave NULL) behaves as
- * libc. W2  No thread-local of libc is used across a call that may park: after one, errno is set by
+ *       libc.
+ *   W2  No thread-local of libc is used across a call that may park: after one, errno is set by
  *       gri_wrap_set_errno, and kernel calls give their error as a result.
  *   W3  Between GRI_SYSCALL_ENTER and gri_syscall_exit no code of a module runs, except call-backs
- * that leave the system call for as long as they run (gri_wrap_callback_begin). W4  Once cancelled,
- * what would block fails with ECANCELED and what need not block still works.
+ *       that leave the system call for as long as they run (gri_wrap_callback_begin).
+ *   W4  Once cancelled, what would block fails with ECANCELED and what need not block still works.
  */
 #ifndef GRASP_WRAP_H
 #define GRASP_WRAP_H

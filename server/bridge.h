@@ -8,7 +8,7 @@
  * kernel inside it with the loop waiting.
  *
  *   I1  The poster that finds the stack empty wakes the loop; so a non-empty stack always has a
- * wake-up on its way.
+ *       wake-up on its way.
  */
 #ifndef SRV_BRIDGE_H
 #define SRV_BRIDGE_H

@@ -8,10 +8,11 @@
  * is still noticed.
  *
  *   I1  An exchange is in the queue until its last piece was handed to uv_write; then the write
- * owns it. I2  The call of an exchange is finished exactly once, when its last write ended or when
- * it is known that none will come. An exchange whose connection is gone (conn NULL) waits only for
- * the API's reply. I3  After the first answer that closes the connection nothing is parsed any
- * more.
+ *       owns it.
+ *   I2  The call of an exchange is finished exactly once, when its last write ended or when it is
+ *       known that none will come. An exchange whose connection is gone (conn NULL) waits only for
+ *       the API's reply.
+ *   I3  After the first answer that closes the connection nothing is parsed any more.
  */
 #ifndef SRV_CONNECTION_H
 #define SRV_CONNECTION_H

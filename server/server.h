@@ -8,8 +8,8 @@
  * Rejected: several loops; one core of the machine answers tens of thousands of requests a second,
  * and the state would need locks.
  *
- *   I1  Everything in these structs belongs to the loop thread, but for srv_start and srv_wait's
- * own fields.
+ *   I1  Everything in these structs belongs to the loop thread, but for the fields of srv_start and
+ *       srv_wait.
  */
 #ifndef SRV_SERVER_H
 #define SRV_SERVER_H
