@@ -109,11 +109,6 @@ const char *api_instance(const struct api *api)
     return api->instance;
 }
 
-bool api_is_draining(const struct api *api)
-{
-    return api->draining;
-}
-
 static void tell_alarm(struct api *api)
 {
     uint64_t next = api_timers_next(&api->timers);

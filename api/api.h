@@ -120,7 +120,6 @@ void api_tick(struct api *api);
  * answered, every goroutine asked to end.
  */
 void api_drain(struct api *api);
-bool api_is_draining(const struct api *api);
 
 /* Whether it can be the name of a module: what could be a path, hidden or an option is none. Any thread. */
 bool api_module_name_valid(const char *name);

@@ -10,7 +10,6 @@
  */
 #include "internal.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #define EMBEDDED_BYTES_MAX 2048

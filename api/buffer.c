@@ -3,6 +3,7 @@
  */
 #include "buffer.h"
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

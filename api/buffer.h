@@ -11,7 +11,6 @@
 #ifndef API_BUFFER_H
 #define API_BUFFER_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

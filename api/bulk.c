@@ -4,7 +4,6 @@
  * The set is stopped by group.c; what holds then enters the table like a single suspension, and
  * like a single one it is given back if its answer does not reach the client.
  */
-#include <stdlib.h>
 
 #include "group.h"
 #include "internal.h"

@@ -7,8 +7,6 @@
  */
 #include "internal.h"
 
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <grasp/waits.h>

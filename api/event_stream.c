@@ -12,9 +12,7 @@
  *   I2  It is counted in `waiting` before it looks a last time whether there is something (events.c
  *       looks at the count after it has written): no event is slept through.
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

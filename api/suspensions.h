@@ -21,7 +21,6 @@
 #define API_SUSPENSIONS_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include <grasp/runtime.h>
 

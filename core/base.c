@@ -4,7 +4,6 @@
 #include "core.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -13,7 +13,6 @@
  */
 #include "scheduler.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "sanitize.h"

@@ -99,10 +99,9 @@ size_t gri_memory_read(uint64_t address, void *to, size_t bytes);
 /* ---- The word ------------------------------------------------------------------------------------ */
 
 /* state:4 | holds:12 | generation:48 */
-#define GRI_STATE_BITS     4
-#define GRI_HOLD_BITS      12
-#define GRI_HOLD_ONE       ((uint64_t)1 << GRI_STATE_BITS)
-#define GRI_GENERATION_ONE ((uint64_t)1 << (GRI_STATE_BITS + GRI_HOLD_BITS))
+#define GRI_STATE_BITS 4
+#define GRI_HOLD_BITS  12
+#define GRI_HOLD_ONE   ((uint64_t)1 << GRI_STATE_BITS)
 _Static_assert(GR_STATES <= 1 << GRI_STATE_BITS, "a state fits its field");
 _Static_assert(GR_HOLDS_MAX < 1 << GRI_HOLD_BITS, "the hold count fits its field");
 
@@ -304,7 +303,7 @@ void gri_unpin(struct gr_g *g);
 /* ---- Blocking: for channels, locks, wrappers ------------------------------------------------------- */
 
 /*
- * gri_park: the caller waits until gri_unpark(g). Runs commit(g, arg) on the system stack after the
+ * gri_park: the caller waits until somebody calls gri_ready for it. Runs commit(g, arg) on the system stack after the
  * goroutine is WAITING; if it returns false the goroutine goes on at once. The wake may come before commit ends.
  * Returns nothing: why it was woken is the waker's to leave somewhere.
  */

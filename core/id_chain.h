@@ -12,7 +12,6 @@
 #define GRASP_CORE_ID_CHAIN_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -13,7 +13,6 @@
 #include "inline_index.h"
 
 #include <dwarf.h>
-#include <errno.h>
 
 #define NESTING_MAX 200
 

@@ -17,7 +17,6 @@
 #include <gnu/lib-names.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 int gri_load_error(char *err, int error, const char *fmt, ...)

@@ -20,7 +20,6 @@
 #include "trace_rings.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

@@ -18,7 +18,6 @@
  */
 #include "scheduler.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

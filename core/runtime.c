@@ -6,7 +6,6 @@
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -121,8 +120,8 @@ int gr_start(const struct gr_options *options, char *err, size_t err_bytes)
     gri_dead_init();
     gri_goroutine_init();
     gri_crash_init(o->crash_dir);
-    if ((error = gri_stack_init(o->stack_guard, err, err_bytes)) ||
-        (error = gri_module_load_main(err, err_bytes)))
+    gri_stack_init(o->stack_guard);
+    if ((error = gri_module_load_main(err, err_bytes)))
         return error;
     if ((error = gri_preempt_init()) || (error = gri_poller_init())) {
         snprintf(err, err_bytes, "signals or epoll: %s", strerror(-error));

@@ -18,7 +18,6 @@
  */
 #include "scheduler.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "sanitize.h"

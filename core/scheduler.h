@@ -279,7 +279,8 @@ size_t gri_registry_take_surplus(struct gr_g **out, size_t max, bool *more);
 /* Back, for use after all others: their pages are given back. */
 void gri_registry_give_cold(struct gr_g **list, size_t count);
 
-int gri_stack_init(enum gr_stack_guard guard, char *err, size_t err_bytes);
+/* Decides how stacks are guarded on this kernel. Before the first is made. */
+void gri_stack_init(enum gr_stack_guard guard);
 /* usable_bytes 0: the default. 0 or -ENOMEM. */
 int gri_stack_alloc(struct gri_stack *stack, size_t usable_bytes);
 void gri_stack_free(struct gri_stack *stack);
@@ -350,7 +351,6 @@ void gri_timer_remove(struct gri_waiter *w);
 /* Fires what is due; returns the next deadline, 0 if none. Monitor only. */
 uint64_t gri_timers_fire(uint64_t now_ns);
 int gri_poller_init(void);
-int gri_poller_fd(void);
 /* Readies whoever can go on; timeout_ns as gri_futex_wait. Returns how many. */
 int gri_poller_poll(int64_t timeout_ns);
 bool gri_poller_has_waiters(void);

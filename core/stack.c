@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -133,7 +132,7 @@ static void find_split_max(void)
     split_max = (most - MAPPINGS_KEPT) / 2;
 }
 
-int gri_stack_init(enum gr_stack_guard guard, char *err, size_t err_bytes)
+void gri_stack_init(enum gr_stack_guard guard)
 {
     FILE *f = fopen("/proc/sys/vm/overcommit_memory", "re");
     int mode = f ? fgetc(f) : '0';
@@ -148,7 +147,6 @@ int gri_stack_init(enum gr_stack_guard guard, char *err, size_t err_bytes)
         guard_how = BY_REGION;
     else
         guard_how = BY_MPROTECT;
-    return 0;
 }
 
 size_t gri_stack_default_bytes(void)

@@ -460,7 +460,7 @@ bool gri_pending_visit(struct gr_g *g, uint64_t now_ns, bool *fresh)
 
 /* ---- Blocking a thread --------------------------------------------------------------------------- */
 
-static int result_of(const struct gr_hold *hold, uint32_t state)
+static int result_of(uint32_t state)
 {
     return state == GR_HOLD_STOPPED ? 0 : state == GR_HOLD_GONE ? -ESRCH : -ETIMEDOUT;
 }
@@ -478,7 +478,7 @@ int gri_hold_by_thread(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, b
     watch_word(g);
     state = settle(g, hold, true);
     if (state != GR_HOLD_PENDING)
-        return result_of(hold, state);
+        return result_of(state);
     insist(g, hold->deadline_ns);
     state = watch(hold, THREAD_SPIN_NS);
     /* acq_rel; pairs with conclude's exchange: it sees that we sleep, or we see that we were told. */
@@ -488,7 +488,7 @@ int gri_hold_by_thread(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, b
             gri_futex_wait(futex, FUTEX_ASLEEP, -1);
     }
     state = atomic_load_explicit(&hold->state, memory_order_acquire);
-    return result_of(hold, state);
+    return result_of(state);
 }
 
 int gr_hold_wait(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns)
@@ -560,7 +560,7 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
     watch_word(ask.target);
     state = settle(ask.target, hold, false);
     if (state != GR_HOLD_PENDING)
-        return result_of(hold, state);
+        return result_of(state);
     ask.deadline_ns = hold->deadline_ns;
     hold->waiter_kind = WAITER_GOROUTINE;
     hold->waiter = &waiter;
@@ -571,7 +571,7 @@ int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns
             gr_hold_end(hold);
         return -ECANCELED;
     }
-    return result_of(hold, atomic_load_explicit(&hold->state, memory_order_acquire));
+    return result_of(atomic_load_explicit(&hold->state, memory_order_acquire));
 }
 
 int gri_hold_self(struct gr_hold *hold)

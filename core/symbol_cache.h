@@ -15,7 +15,6 @@
 #ifndef GRASP_SYMBOL_CACHE_H
 #define GRASP_SYMBOL_CACHE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

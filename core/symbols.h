@@ -17,7 +17,6 @@
 #ifndef GRASP_SYMBOLS_H
 #define GRASP_SYMBOLS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

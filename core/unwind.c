@@ -27,7 +27,6 @@
 #include <grasp/inspect.h>
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -3,7 +3,6 @@
  */
 #include "connection.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

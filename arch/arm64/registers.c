@@ -6,7 +6,6 @@
  */
 #include "arch.h"
 
-#include <signal.h>
 #include <ucontext.h>
 
 #include "frames.h"

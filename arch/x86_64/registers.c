@@ -7,8 +7,6 @@
  */
 #include "arch.h"
 
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <ucontext.h>
 

@@ -4,7 +4,6 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +11,6 @@
 
 #include "place.h"
 #include "table.h"
-#include "wire.h"
 
 /* A line for the user: "grasp: " and plain text. */
 static void say(struct cli *cli, const char *plain)

@@ -6,11 +6,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "table.h"
-#include "wire.h"
 
 /* ---- Modules ---------------------------------------------------------------------------------- */
 

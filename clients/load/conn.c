@@ -3,7 +3,6 @@
  */
 #include "engine.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define RETRY_NS 100000000 /* after a failed connect: a dead daemon must not be spun on */
