@@ -46,7 +46,7 @@ static int set_token(struct http_place *place, const char *token, const char *fr
     return 0;
 }
 
-/* The first line's last word: a bare token, or graspd's "NAME SCOPES TOKEN". */
+/* The last word of the first line that has any: a bare token, or graspd's "NAME SCOPES TOKEN". A '#' begins a comment, as there. */
 static int read_token(struct http_place *place, const char *path, char *err, size_t err_bytes)
 {
     char line[1024] = "", from[PATH_MAX + 32], *last = NULL, *rest;
@@ -56,8 +56,8 @@ static int read_token(struct http_place *place, const char *path, char *err, siz
         return -EINVAL;
     }
     while (!last && fgets(line, sizeof line, file)) {
-        char *word = line[0] == '#' ? NULL : strtok_r(line, " \t\r\n", &rest);
-        for (; word; word = strtok_r(NULL, " \t\r\n", &rest))
+        line[strcspn(line, "#\r\n")] = 0;
+        for (char *word = strtok_r(line, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest))
             last = word;
     }
     fclose(file);

@@ -80,9 +80,11 @@ def _config():
         return {}
 
 
-def _last_word(path):
+def _first_token(path):
+    """The last word of the first line that has any; a '#' begins a comment."""
     with open(path, encoding="utf-8") as file:
-        return [line for line in file if line.strip() and not line.startswith("#")][0].split()[-1]
+        lines = [line.split("#", 1)[0].split() for line in file]
+    return [words for words in lines if words][0][-1]
 
 
 def _given(members):
@@ -101,7 +103,7 @@ class Grasp:
             config = _config()
             socket, url = config.get("socket"), config.get("url")
             if url and not socket and not self._token:  # a token of the file goes to the file's URL only
-                self._token = config.get("token") or (config.get("token_file") and _last_word(config["token_file"]))
+                self._token = config.get("token") or (config.get("token_file") and _first_token(config["token_file"]))
         if not socket and not url:
             socket = _default_socket()
         self._socket = socket
@@ -116,7 +118,7 @@ class Grasp:
             self._token = self._token or parts.fragment[6:]
         self._token = self._token or os.environ.get("GRASP_TOKEN")
         if not self._token and os.environ.get("GRASP_TOKEN_FILE"):
-            self._token = _last_word(os.environ["GRASP_TOKEN_FILE"])
+            self._token = _first_token(os.environ["GRASP_TOKEN_FILE"])
         return parts.netloc
 
     def _connect(self, timeout):

@@ -81,11 +81,14 @@ def python_finds_the_daemon_and_its_token():
     with Daemon("--listen", "127.0.0.1:0", "--token-file", "token") as daemon:
         with open(daemon.path("token"), encoding="utf-8") as file:
             token = file.read().split()[-1]
+        with open(daemon.path("commented"), "w", encoding="utf-8") as file:
+            file.write(f"  # ours\nbob read {token} # until May\n")
         url = "http://" + daemon.places["listen"]
         before = dict(os.environ)
         try:
             for more in ({"GRASP_SOCKET": daemon.socket}, {"GRASP_URL": f"{url}/#token={token}"},
-                         {"GRASP_URL": url, "GRASP_TOKEN": token}, {"GRASP_URL": url, "GRASP_TOKEN_FILE": daemon.path("token")}):
+                         {"GRASP_URL": url, "GRASP_TOKEN": token}, {"GRASP_URL": url, "GRASP_TOKEN_FILE": daemon.path("token")},
+                         {"GRASP_URL": url, "GRASP_TOKEN_FILE": daemon.path("commented")}):
                 for name in ("GRASP_SOCKET", "GRASP_URL", "GRASP_TOKEN", "GRASP_TOKEN_FILE"):
                     os.environ.pop(name, None)
                 os.environ.update(more)

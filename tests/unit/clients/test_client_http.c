@@ -5,11 +5,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "http_client.h"
+#include "place.h"
 
 static void places_are_read_in_every_spelling(void **state)
 {
@@ -130,6 +134,33 @@ static void a_request_has_one_host_and_the_token_only_if_there_is_one(void **sta
     http_buf_free(&out);
 }
 
+/* As graspd reads it: a line may end in a comment, and may be nothing else. */
+static void the_first_token_of_a_file_is_found_among_its_comments(void **state)
+{
+    static const struct {
+        const char *text, *token;
+    } rows[] = {{"abc\n", "abc"},
+                {"# who\n\n  # and why\nbob read abc\n", "abc"},
+                {"bob read abc # until May\nann read def\n", "abc"},
+                {"abc#until May", "abc"}};
+    char path[] = "/tmp/grasp-token-XXXXXX";
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct http_place place;
+        struct place_flags flags = {.url = "http://localhost:1", .token_file = path};
+        char err[256] = "";
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, rows[i].text, strlen(rows[i].text), 0), strlen(rows[i].text));
+        if (place_find(&place, &flags, NULL, 0, err, sizeof err))
+            fail_msg("%s", err);
+        assert_string_equal(place.token, rows[i].token);
+    }
+    close(fd);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +170,7 @@ int main(void)
         cmocka_unit_test(an_end_in_the_middle_is_no_answer),
         cmocka_unit_test(what_is_too_large_for_memory_is_refused_at_its_edge),
         cmocka_unit_test(a_request_has_one_host_and_the_token_only_if_there_is_one),
+        cmocka_unit_test(the_first_token_of_a_file_is_found_among_its_comments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
