@@ -64,12 +64,12 @@ static void put_text(struct api_event_ring *ring, const char *text, size_t bytes
 static void wake(struct api_events *events, enum api_ring ring)
 {
     struct api_host *host = &api_of(events)->host;
-    /* seq_cst, after the lock's release of the record; pairs with stream_wait: it sees the record,
-     * or we see that it waits. */
+    /* seq_cst, after the lock's release of the record; pairs with `wait` (event_stream.c): it sees the
+     * record, or we see that it waits. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&events->waiting[ring], memory_order_relaxed) == 0)
         return;
-    /* acq_rel; pairs with the store in wake_waiters. */
+    /* acq_rel; pairs with the store in api_streams_wake, which looks under the lock afterwards. */
     if (atomic_exchange_explicit(&events->posted, 1, memory_order_acq_rel) == 0)
         host->post(host->ctx, &events->task);
 }

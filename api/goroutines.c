@@ -28,7 +28,7 @@ struct goroutine_walk {
     bool has_module, has_entry, has_suspended, suspended;
     struct api_selector selector;
     uint64_t seen; /* looked at, though it may not have matched */
-    uint64_t *ids; /* batch_max of each of three: merged, live, dead */
+    uint64_t *ids; /* `batch` of each of three: merged, live, dead */
     size_t batch, count, at;
 };
 

@@ -3,9 +3,7 @@
  */
 #include "internal.h"
 
-#define AGAIN_NS                                                                                   \
-    1000000 /* how soon to ask again about an end that the runtime does not show yet               \
-             */
+#define AGAIN_NS 1000000 /* how soon to ask again about an end that the runtime does not show yet */
 
 static unsigned bucket_of(uint64_t id)
 {
@@ -19,10 +17,10 @@ void api_watch_end(struct api *api, uint64_t id)
     /* seq_cst; pairs with the add in api_watch_start (I1). */
     if (atomic_load_explicit(&watches->count[bucket], memory_order_seq_cst) == 0)
         return;
-    /* release; pairs with the exchange in take: the end is visible to whoever sees the bit. */
+    /* release; pairs with the exchange of `ended` in take: the end is visible to whoever sees the bit. */
     atomic_fetch_or_explicit(&watches->ended, UINT64_C(1) << bucket, memory_order_release);
-    /* acq_rel; pairs with the store in take: either we post, or the loop takes our bit (I2). */
-    if (atomic_exchange_explicit(&watches->posted, 1, memory_order_acq_rel) == 0)
+    /* release; pairs with the exchange of `posted` in take: we post, or the loop takes our bit (I2). */
+    if (atomic_exchange_explicit(&watches->posted, 1, memory_order_release) == 0)
         api->host.post(api->host.ctx, &watches->task);
 }
 
@@ -64,8 +62,7 @@ static void tell(struct api *api, uint64_t buckets)
             left |= UINT64_C(1) << bucket;
     if (!left)
         return;
-    /* The runtime may tell an end a moment before gr_info shows it: ask once more, a little later.
-     */
+    /* The runtime may tell an end a moment before gr_info shows it: ask once more, a little later. Relaxed: our own bits. */
     atomic_fetch_or_explicit(&api->watches.ended, left, memory_order_relaxed);
     api_timer_set(api, &api->watches.again, gr_now_ns() + AGAIN_NS);
 }
@@ -75,9 +72,13 @@ static void take(struct api_task *task)
     struct api_watches *watches =
         (struct api_watches *)((char *)task - offsetof(struct api_watches, task));
     struct api *api = (struct api *)((char *)watches - offsetof(struct api, watches));
-    /* Before the exchange of `ended`: a bit set after it finds posted 0 and posts again (I2). */
-    atomic_store_explicit(&watches->posted, 0, memory_order_seq_cst);
-    tell(api, atomic_exchange_explicit(&watches->ended, 0, memory_order_seq_cst));
+    /*
+     * acquire, and an exchange: it reads what the last poster that found 1 has written, or a later one, so that their bits are
+     * seen. A poster that comes after it finds 0, and posts again (I2).
+     */
+    atomic_exchange_explicit(&watches->posted, 0, memory_order_acquire);
+    /* acquire; pairs with the or in api_watch_end. */
+    tell(api, atomic_exchange_explicit(&watches->ended, 0, memory_order_acquire));
 }
 
 static void ask_again(struct api_timer *timer)
@@ -85,6 +86,7 @@ static void ask_again(struct api_timer *timer)
     struct api_watches *watches =
         (struct api_watches *)((char *)timer - offsetof(struct api_watches, again));
     struct api *api = (struct api *)((char *)watches - offsetof(struct api, watches));
+    /* acquire; pairs with the or in api_watch_end. */
     uint64_t buckets = atomic_exchange_explicit(&watches->ended, 0, memory_order_acquire);
     for (unsigned bucket = 0; bucket < API_WATCH_BUCKETS; bucket++)
         if (buckets >> bucket & 1)
@@ -106,8 +108,9 @@ void api_watch_start(struct api *api, struct api_watch *watch, uint64_t id)
     if (watch->next)
         watch->next->link = &watch->next;
     api->watches.bucket[bucket] = watch;
-    /* seq_cst; pairs with the load in on_event (I1). */
+    /* seq_cst, and a fence before the caller's look; pairs with the load in api_watch_end (I1). */
     atomic_fetch_add_explicit(&api->watches.count[bucket], 1, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 void api_watch_stop(struct api *api, struct api_watch *watch)

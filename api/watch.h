@@ -7,8 +7,8 @@
  * API posted to the loop, which asks the runtime about the watched ids of that bucket.
  *
  *   I1  A watch is counted in its bucket before the goroutine's state is read. The end is published
- *       by the runtime before the call-back reads the count. Both are sequentially consistent, so
- *       that one of the two sees the other: no end is missed.
+ *       by the runtime before the call-back reads the count. Between the two there is a sequentially
+ *       consistent access or fence on both sides, so that one of them sees the other: no end is missed.
  *   I2  `posted` is 1 from the post until the loop has taken `ended`: the task is never queued twice.
  */
 #ifndef API_WATCH_H

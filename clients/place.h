@@ -19,7 +19,7 @@ struct place_flags {
     const char *socket, *url, *token_file;
 };
 
-/* 0, or -errno with sentences in err. note_out (may be NULL): something worth telling, or "". */
+/* 0, or -errno with sentences in err. note (may be NULL): something worth telling, or "". */
 int place_find(struct http_place *place, const struct place_flags *flags, char *note,
                size_t note_bytes, char *err, size_t err_bytes);
 

@@ -23,20 +23,20 @@
 #include "setup.h"
 #include "systemd.h"
 
-#define LOOK_MS 20 /* how often the drain looks whether all have ended */
-#define CANCEL_EVERY                                                                               \
-    50 /* looks between two requests to end: goroutines may bear children meanwhile */
+#define LOOK_MS         20 /* how often the drain looks whether all have ended */
+#define CANCEL_EVERY    50 /* looks between two requests to end: children may be born meanwhile */
 #define GOODBYE_MS      300 /* for the last answers */
 #define LEFTOVERS_NAMED 20
 
 static int handler_fd = -1;
-/* Relaxed suffices: a count that only handlers touch. */
+/* Set by handlers, which write to the eventfd behind it; read by the loop when it has read that. */
 static _Atomic(int) signals_seen, hangup;
 
 static void on_signal(int number)
 {
     int saved = errno;
     uint64_t one = 1;
+    /* Relaxed: a count by itself. */
     if (atomic_fetch_add_explicit(&signals_seen, 1, memory_order_relaxed) > 0)
         _exit(128 + number);
     ssize_t written = write(handler_fd, &one, sizeof one);

@@ -31,12 +31,14 @@ static int open_dir(const char *path)
 
 int srv_store_create(const char *dir, struct api_store_file **file)
 {
-    static _Atomic(unsigned) serial; /* relaxed enough: only different from the others */
+    static _Atomic(unsigned) serial;
     struct api_store_file *f = malloc(sizeof *f);
     if (!f)
         return -ENOMEM;
     f->dir = open_dir(dir);
-    snprintf(f->name, sizeof f->name, WRITING, (int)getpid(), serial++);
+    /* Relaxed: it has to differ from the others, no more. */
+    snprintf(f->name, sizeof f->name, WRITING, (int)getpid(),
+             atomic_fetch_add_explicit(&serial, 1, memory_order_relaxed));
     f->fd = f->dir < 0 ? f->dir
                        : openat(f->dir, f->name,
                                 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
