@@ -99,9 +99,6 @@ static void problem_of_one(struct api_call *call, const struct api_suspension *s
                     "goroutine %" PRIu64 " reached no safe-point in time; the request was "
                     "withdrawn",
                     call->id);
-    else if (err == -EOVERFLOW)
-        api_problem(call, 409, API_CODE_TOO_MANY_HOLDS, "the goroutine is held %d times",
-                    GR_HOLDS_MAX);
     else
         api_problem_goroutine(call, err ? err : -EOWNERDEAD, call->id);
 }

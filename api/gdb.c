@@ -1,10 +1,10 @@
 /*
  * gdb.c: GET /v1/gdb: holds the goroutines of a gdb session and hands them to the host.
  *
- * Which ones: `ids`, a `selector`, both (either will do), or, if neither is given, those that are
- * suspended now. The session holds each by itself, so that it keeps standing when a lease ends.
- * The set is found on the pool, the holds are asked for on the loop, all at once, with one
- * time-out; the last one that is told answers.
+ * Which ones: `ids`, or a `selector`, or, if neither is given, those that are suspended now. The
+ * session holds each by itself, so that it keeps standing when a lease ends. The set is found on the
+ * pool, the holds are asked for on the loop, all at once, with one time-out; the last one that is told
+ * answers.
  *
  * It needs all scopes: whoever reads the whole memory can read the tokens in it.
  *
@@ -103,10 +103,7 @@ static void nothing_held(struct api_call *call, const struct request *request)
 
 static void problem_of(struct api_call *call, const struct gr_hold *hold, int error)
 {
-    if (error == -EOVERFLOW)
-        api_problem(call, 409, API_CODE_TOO_MANY_HOLDS, "goroutine %llu is held %d times",
-                    (unsigned long long)hold->id, GR_HOLDS_MAX);
-    else if (error == -ETIMEDOUT || state_of(hold) == GR_HOLD_WITHDRAWN)
+    if (error == -ETIMEDOUT || state_of(hold) == GR_HOLD_WITHDRAWN)
         api_problem(call, 504, API_CODE_SUSPEND_TIMEOUT,
                     "goroutine %llu reached no safe-point in time; nothing is held",
                     (unsigned long long)hold->id);

@@ -159,7 +159,7 @@ void api_problem(struct api_call *call, int status, const char *code, const char
 void api_problem_with(struct api_call *call, int status, const char *code, json_t *members,
                       const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void api_problem_no_memory(struct api_call *call);
-/* -ESRCH, -EOWNERDEAD and -ENOMEM about goroutine `id`. */
+/* What the runtime says of goroutine `id`: -ESRCH, -EOWNERDEAD, -EOVERFLOW, -ENOMEM, or a fault. */
 void api_problem_goroutine(struct api_call *call, int err, uint64_t id);
 /* 504 with what stood in the way. Pool thread: naming the pc takes the inspector's lock. */
 void api_problem_timeout(struct api_call *call, const struct gr_hold *hold);

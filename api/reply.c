@@ -219,6 +219,10 @@ void api_problem_goroutine(struct api_call *call, int err, uint64_t id)
         api_problem(call, 410, API_CODE_GOROUTINE_DEAD, "goroutine %" PRIu64 " has ended", id);
     else if (err == -ESRCH)
         api_problem(call, 404, API_CODE_NOT_FOUND, "there is no goroutine %" PRIu64, id);
+    else if (err == -EOVERFLOW)
+        api_problem(call, 409, API_CODE_TOO_MANY_HOLDS,
+                    "goroutine %" PRIu64 " is held %d times already; release some", id,
+                    GR_HOLDS_MAX);
     else if (err == -ENOMEM)
         api_problem_no_memory(call);
     else

@@ -216,11 +216,7 @@ static void answer(struct api_call *call, int outcome)
     } else if (outcome == -ETIMEDOUT) {
         api_call_pool(call, reply_timeout);
     } else {
-        if (outcome == -EOVERFLOW)
-            api_problem(call, 409, API_CODE_TOO_MANY_HOLDS, "the goroutine is held %d times",
-                        GR_HOLDS_MAX);
-        else
-            api_problem_goroutine(call, outcome, call->id);
+        api_problem_goroutine(call, outcome, call->id);
         api_call_done(call);
     }
 }

@@ -81,12 +81,7 @@ static void reply_failed(struct api_call *call, int err)
         api_call_pool(call, reply_timeout);
         return;
     }
-    if (err == -EOVERFLOW)
-        api_problem(call, 409, API_CODE_TOO_MANY_HOLDS,
-                    "goroutine %" PRIu64 " is held %d times already; release some", call->id,
-                    GR_HOLDS_MAX);
-    else
-        api_problem_goroutine(call, err, call->id);
+    api_problem_goroutine(call, err, call->id);
     api_suspension_destroy(suspend->suspension);
     suspend->suspension = NULL;
     api_call_done(call);
