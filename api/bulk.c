@@ -8,19 +8,10 @@
 #include "group.h"
 #include "internal.h"
 
-static void undelivered(struct api_call *call)
-{
-    enum api_suspension_end how;
-    struct api_suspension *suspension =
-        call->claim ? api_suspension_find(call->api, call->claim, &how) : NULL;
-    if (suspension)
-        api_suspension_release(suspension, API_SUSPENSION_RELEASED, NULL);
-}
-
 static void clean_up(struct api_call *call)
 {
     if (call->reply.status != 201)
-        undelivered(call); /* the answer could not even be made */
+        api_suspension_give_back(call); /* the answer could not even be made */
 }
 
 static void not_entered(struct api_suspension *suspension)
@@ -39,7 +30,7 @@ static void enter(struct api_call *call, struct api_suspension *suspension)
     }
     suspension->call = NULL;
     call->claim = suspension->id;
-    call->undelivered = undelivered;
+    call->undelivered = api_suspension_give_back;
     call->cleanup = clean_up;
     api_buf_printf(&call->reply.headers, "Location: /v1/suspensions/%llu\r\n",
                    (unsigned long long)suspension->id);

@@ -71,9 +71,8 @@ static void drop(struct api_keys *keys, struct api_key *key)
 
 static bool outlived(struct api *api, const struct api_key *key, uint64_t now_ns)
 {
-    enum api_suspension_end how;
     return key->answered && key->expires_ns <= now_ns &&
-           !(key->suspension && api_suspension_find(api, key->suspension, &how));
+           !(key->suspension && api_suspension_find(api, key->suspension, NULL));
 }
 
 static void drop_old(struct api *api, uint64_t now_ns)

@@ -24,25 +24,13 @@
 /* What a call of ours keeps in call->state while it waits, and until its answer is delivered. */
 struct suspend {
     struct api_suspension *suspension; /* NULL once it is in the table */
-    uint64_t id;                       /* of the suspension in the table */
     struct api_pending pending;
 };
-
-/* I2: nobody learned that it holds, so it must not. */
-static void suspend_undelivered(struct api_call *call)
-{
-    struct suspend *suspend = call->state;
-    enum api_suspension_end how;
-    struct api_suspension *suspension =
-        suspend->id ? api_suspension_find(call->api, suspend->id, &how) : NULL;
-    if (suspension)
-        api_suspension_release(suspension, API_SUSPENSION_RELEASED, NULL);
-}
 
 static void suspend_free(struct api_call *call)
 {
     if (call->reply.status != 200)
-        suspend_undelivered(call); /* the answer could not even be made */
+        api_suspension_give_back(call); /* the answer could not even be made */
     free(call->state);
 }
 
@@ -119,9 +107,9 @@ static void reply_stopped(struct api_call *call)
         return;
     }
     suspend->suspension = NULL;
-    suspend->id = call->claim = suspension->id;
+    call->claim = suspension->id;
     suspension->call = NULL;
-    call->undelivered = suspend_undelivered;
+    call->undelivered = api_suspension_give_back;
     api_suspension_reply(call, 200, suspension);
 }
 

@@ -325,11 +325,21 @@ struct api_suspension *api_suspension_find(struct api *api, uint64_t id,
     size_t at = position_of(table, id);
     if (at < table->count && table->items[at]->id == id)
         return table->items[at];
+    if (!how)
+        return NULL;
     *how = API_SUSPENSION_UNKNOWN;
     for (size_t i = 0; i < API_SUSPENSIONS_REMEMBERED; i++)
         if (table->ended[i].id == id)
             *how = table->ended[i].how;
     return NULL;
+}
+
+void api_suspension_give_back(struct api_call *call)
+{
+    struct api_suspension *suspension =
+        call->claim ? api_suspension_find(call->api, call->claim, NULL) : NULL;
+    if (suspension)
+        api_suspension_release(suspension, API_SUSPENSION_RELEASED, NULL);
 }
 
 static struct api_member *same_goroutine(struct api_member *member, uint64_t goroutine)

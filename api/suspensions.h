@@ -120,9 +120,11 @@ void api_suspension_release(struct api_suspension *suspension, enum api_suspensi
 /* One member leaves; the suspension ends with its last one. */
 void api_member_release(struct api_member *member);
 void api_suspensions_release_all(struct api *api);
+/* Loop. Releases what the call's answer tells of: nobody has learned that it holds, so it must not. */
+void api_suspension_give_back(struct api_call *call);
 void api_suspension_lease(struct api_suspension *suspension, uint64_t from_ns, uint64_t lease_ms);
 
-/* Loop. NULL: not in the table; then *how says why. */
+/* Loop. NULL: not in the table; then *how says why, for which all that are remembered are looked through. how may be NULL. */
 struct api_suspension *api_suspension_find(struct api *api, uint64_t id,
                                            enum api_suspension_end *how);
 /* The table's lock, or loop: the newest claim on a goroutine, and the one before a claim. */
