@@ -103,6 +103,8 @@ struct api_config {
     size_t cut_bytes_max, cuts_bytes_max;  /* for tests; 0: API_CUT_BYTES_MAX, API_CUTS_BYTES_MAX */
 };
 
+/* A token's secret from its 64 hexadecimal digits; false: it is not that. Any thread. */
+bool api_secret_read(const char *text, unsigned char secret[API_TOKEN_BYTES]);
 /* From now on these count and no others. Loop thread. */
 void api_tokens_set(struct api *api, const struct api_token *tokens, size_t count);
 /* Whether it would be let in now. Loop thread. */

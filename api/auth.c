@@ -66,20 +66,12 @@ bool api_auth_host(struct api_call *call)
 /* ---- Tokens
  * -------------------------------------------------------------------------------------- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool decode_secret(const char *text, unsigned char *secret)
+bool api_secret_read(const char *text, unsigned char secret[API_TOKEN_BYTES])
 {
     if (strlen(text) != 2 * API_TOKEN_BYTES)
         return false;
     for (size_t i = 0; i < API_TOKEN_BYTES; i++) {
-        int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
+        int high = api_hex_digit(text[2 * i]), low = api_hex_digit(text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         secret[i] = (unsigned char)(high << 4 | low);
@@ -190,7 +182,7 @@ bool api_auth_token(struct api_call *call)
     char text[256];
     unsigned char secret[API_TOKEN_BYTES];
     const struct api_token *token = NULL;
-    if (credentials(&call->request, text, sizeof text) && decode_secret(text, secret))
+    if (credentials(&call->request, text, sizeof text) && api_secret_read(text, secret))
         token = find_token(config, secret);
     if (token) {
         snprintf(call->principal, sizeof call->principal, "token:%s", token->name);

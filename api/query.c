@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int hex_digit(char c)
+int api_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -26,7 +26,7 @@ static int decode(char *text, bool query)
     for (const char *in = text; *in; in++) {
         unsigned char c = (unsigned char)*in;
         if (c == '%') {
-            int high = hex_digit(in[1]), low = high < 0 ? -1 : hex_digit(in[2]);
+            int high = api_hex_digit(in[1]), low = high < 0 ? -1 : api_hex_digit(in[2]);
             if (low < 0)
                 return -EINVAL;
             c = (unsigned char)(high << 4 | low);

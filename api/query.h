@@ -41,6 +41,8 @@ int api_target_parse(struct api_target *target, const char *text, size_t size, c
 const char *api_target_param(const struct api_target *target, const char *name);
 /* Decimal digits alone, no sign, no leading zero, at most max. */
 bool api_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+/* The value of a hexadecimal digit, -1: it is none. */
+int api_hex_digit(char c);
 /* Appends `text` percent-encoded for a query value; returns the bytes needed as snprintf does. */
 size_t api_percent_encode(char *out, size_t out_bytes, const char *text);
 

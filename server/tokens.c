@@ -60,17 +60,6 @@ int srv_tokens_make(struct srv_tokens *tokens, char *hex, char *err, size_t err_
     return result;
 }
 
-static bool read_secret(const char *hex, unsigned char *secret)
-{
-    if (strlen(hex) != 2 * API_TOKEN_BYTES || strspn(hex, "0123456789abcdefABCDEF") != strlen(hex))
-        return false;
-    for (size_t i = 0; i < API_TOKEN_BYTES; i++) {
-        char pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
-        secret[i] = (unsigned char)strtoul(pair, NULL, 16);
-    }
-    return true;
-}
-
 static bool read_scopes(char *text, unsigned *scopes)
 {
     char *save;
@@ -127,7 +116,7 @@ static int read_line(struct srv_tokens *tokens, char *line, const char **wrong)
             return -EINVAL;
         strcpy(token.name, word[0]);
     }
-    if (count == 2 || !read_secret(word[count - 1], token.secret))
+    if (count == 2 || !api_secret_read(word[count - 1], token.secret))
         return -EINVAL;
     const char *why = clash(tokens, &token);
     *wrong = why ? why : "out of memory";
