@@ -239,9 +239,9 @@ static void on_crash(int number, siginfo_t *info, void *ucontext)
 
 void gri_crash_init(const char *dir)
 {
-    static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    static const int numbers[] = {SIGSEGV, SIGBUS};
     /* A failed assert, what malloc or the compiler's checks find; traps, and what seccomp forbids. */
-    static const int left_to_others[] = {SIGABRT, SIGTRAP, SIGSYS};
+    static const int left_to_others[] = {SIGABRT, SIGTRAP, SIGSYS, SIGFPE, SIGILL};
     struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     struct sigaction before;
 

@@ -21,6 +21,7 @@
 
 #include "imports.h"
 #include "text_ranges.h"
+#include "wrap.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -195,6 +196,7 @@ static int adopt(struct gri_module *module, const struct gri_elf *elf, char *err
         result = publish_text(module, elf, err);
     if (result < 0)
         return result;
+    gri_wrap_adopt_handlers();
     module->info.loaded = true;
     module->info.entry_checks = module->note.entry_checks;
     return 0;

@@ -37,6 +37,9 @@ struct gri_wrap {
 #define GRI_WRAP_AS(name_, fn_) {#name_, (void (*)(void))wrap_##fn_}
 /* clang-format on */
 
+/* Puts those handlers behind ours that are code of modules and were installed when imports were still libc's. */
+void gri_wrap_adopt_handlers(void);
+
 /* Each ends with a NULL name. */
 extern const struct gri_wrap gri_wraps_io[], gri_wraps_socket[], gri_wraps_poll[], gri_wraps_time[],
     gri_wraps_file[], gri_wraps_names[], gri_wraps_read[], gri_wraps_print[], gri_wraps_stdio[],

@@ -10,10 +10,15 @@
  * pause and sigsuspend return when a handler of a module has run, not when a signal of ours
  * arrived.
  *
+ * Handlers that a program had before it started the runtime, and those that a module's constructors installed, are put
+ * behind ours when the program or the module is loaded: on a goroutine's stack their entry checks would stop them in the midst
+ * of a signal.
+ *
  * Invariants: wrap.h, and
  *   G1  handlers[n] is set before our handler is installed for n.
  */
 #include "wrap.h"
+#include <grasp/inspect.h>
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -44,7 +49,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
 
     if (g)
         g->nopreempt++;
-    /* acquire; pairs with the release in install (G1). */
+    /* acquire; pairs with the release in put_behind (G1). */
     handler = atomic_load_explicit(&handlers[number], memory_order_acquire);
     if (handler)
         handler(number, info, context);
@@ -74,6 +79,14 @@ static void show_own(int number, handler_fn *own, struct sigaction *action)
             own ? own : atomic_load_explicit(&handlers[number], memory_order_acquire);
 }
 
+static void put_behind(int number, struct sigaction *action)
+{
+    /* release; pairs with the acquire in on_signal (G1). */
+    atomic_store_explicit(&handlers[number], action->sa_sigaction, memory_order_release);
+    action->sa_sigaction = on_signal;
+    action->sa_flags |= SA_SIGINFO | SA_ONSTACK;
+}
+
 /* 0 or -errno. */
 static int install(int number, const struct sigaction *action, struct sigaction *old)
 {
@@ -86,18 +99,27 @@ static int install(int number, const struct sigaction *action, struct sigaction 
     before = atomic_load_explicit(&handlers[number], memory_order_acquire);
     if (action) {
         ours = *action;
-        if (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN) {
-            /* release; pairs with the acquire in on_signal (G1). */
-            atomic_store_explicit(&handlers[number], action->sa_sigaction, memory_order_release);
-            ours.sa_sigaction = on_signal;
-            ours.sa_flags |= SA_SIGINFO | SA_ONSTACK;
-        }
+        if (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN)
+            put_behind(number, &ours);
     }
     if (sigaction(number, action ? &ours : NULL, old) != 0)
         return -gri_wrap_errno();
     if (old)
         show_own(number, before, old);
     return 0;
+}
+
+void gri_wrap_adopt_handlers(void)
+{
+    struct sigaction action;
+
+    for (int number = 1; number < NSIG; number++) {
+        if (sigaction(number, NULL, &action) != 0 ||
+            !gr_text_version((uint64_t)(uintptr_t)action.sa_sigaction))
+            continue;
+        put_behind(number, &action);
+        sigaction(number, &action, NULL);
+    }
 }
 
 static int wrap_sigaction(int number, const struct sigaction *action, struct sigaction *old)

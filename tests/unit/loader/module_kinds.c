@@ -2,6 +2,7 @@
  * module_kinds.c: modules with one peculiarity each. Their constructor says that it ran.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -91,6 +92,35 @@ static int work(const char *args)
 {
     (void)args;
     return allocate == own_malloc && transfer == read ? 0 : 1;
+}
+#endif
+
+#ifdef KIND_HANDLER
+/* A handler that a constructor installs, by libc's own signal. It must run on the signal stack, and be shown as it is. */
+static char *volatile handler_at;
+
+static void on_usr2(int number)
+{
+    (void)number;
+    handler_at = __builtin_frame_address(0);
+}
+
+__attribute__((constructor)) static void install(void)
+{
+    signal(SIGUSR2, on_usr2);
+}
+
+static int work(const char *args)
+{
+    char *here = __builtin_frame_address(0);
+    struct sigaction now;
+
+    (void)args;
+    if (raise(SIGUSR2) != 0 || !handler_at)
+        return 1;
+    if (handler_at < here && here - handler_at < 192 * 1024)
+        return 2;
+    return sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler == on_usr2 ? 0 : 3;
 }
 #endif
 

@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +99,74 @@ static int check_spin(void)
     return 0;
 }
 
+/*
+ * Handlers from before the start of the runtime are as others are then: on the signal stack, and never stopped in.
+ * This one goes on entering functions until a hold is asked for, and some time after that.
+ */
+static atomic_int in_handler, asked;
+static char *handler_at;
+static volatile int entered;
+
+__attribute__((noinline)) static void enter(void)
+{
+    entered++;
+}
+
+static void on_usr1(int signo)
+{
+    (void)signo;
+    handler_at = __builtin_frame_address(0);
+    in_handler = 1;
+    while (!asked)
+        enter();
+    for (int i = 0; i < 100000; i++)
+        enter();
+    in_handler = 0;
+}
+
+static int signalled(const char *args)
+{
+    char *here = __builtin_frame_address(0);
+
+    (void)args;
+    EXPECT(raise(SIGUSR1) == 0);
+    EXPECT(handler_at > here || here - handler_at > 256 * 1024);
+    return 0;
+}
+GR_ENTRY("signalled", signalled, "runs a handler that main installed before the runtime started");
+
+static void told(struct gr_hold *hold)
+{
+    (void)hold;
+}
+
+static int check_handler(void)
+{
+    struct sigaction now;
+    struct gr_hold hold = {0};
+    struct gr_info info;
+    int64_t id = gr_spawn("main", "signalled", "null", NULL);
+    int result, state;
+
+    EXPECT(id > 0);
+    EXPECT(sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == on_usr1);
+    while (!in_handler)
+        sched_yield();
+    result = gr_hold_start(&hold, (uint64_t)id, 20000000000u, told, NULL);
+    asked = 1;
+    EXPECT(result == GR_HOLD_PENDING);
+    while ((state = hold.state) == GR_HOLD_PENDING)
+        sched_yield();
+    EXPECT(!in_handler);
+    EXPECT(state == GR_HOLD_GONE || gr_hold_end(&hold) == 0);
+    do {
+        sched_yield();
+        EXPECT(gr_info((uint64_t)id, &info) == 0);
+    } while (info.state != GR_DEAD);
+    EXPECT(info.exit_code == 0);
+    return 0;
+}
+
 /* By the process's list of mappings: dladdr would say what the stub stands for. */
 static int lies_in(const void *address, const char *library)
 {
@@ -124,16 +194,18 @@ int main(void)
     Dl_info where;
     int code = -1;
 
+    EXPECT(signal(SIGUSR1, on_usr1) != SIG_ERR);
     if (gr_start(&options, err, sizeof err) != 0) {
         fprintf(stderr, "%s\n", err);
         return 1;
     }
     EXPECT(gr_module_info("main", &info) == 0);
-    EXPECT(info.loaded && !info.wired && info.entry_count == 2);
+    EXPECT(info.loaded && !info.wired && info.entry_count == 3);
     /* Its own read is a stub as well, and so is what dlsym finds. */
     EXPECT(lies_in((void *)table[0], "libgrasp"));
     EXPECT(dladdr((void *)table[0], &where) && strstr(where.dli_fname, "libc.so"));
     EXPECT((void *)table[0] == dlsym(RTLD_DEFAULT, "read"));
     EXPECT(run("reader", &code) == 0 && code == 0);
+    EXPECT(check_handler() == 0);
     return check_spin();
 }

@@ -348,6 +348,13 @@ static void thread_locals_wire_a_module(void **state)
     expect_wired("unknown", FILE_OF("loader_unknown"), NULL);
 }
 
+static void a_handler_that_a_constructor_installed_is_put_behind_ours(void **state)
+{
+    (void)state;
+    load("handler", FILE_OF("loader_handler"));
+    assert_int_equal(run("handler", "work", NULL), 0);
+}
+
 static void calls_that_end_in_jumps_find_their_way_back(void **state)
 {
     (void)state;
@@ -383,6 +390,7 @@ int main(void)
         cmocka_unit_test(another_interface_or_missing_checks_are_refused),
         cmocka_unit_test(a_refused_name_may_be_loaded_later),
         cmocka_unit_test(thread_locals_wire_a_module),
+        cmocka_unit_test(a_handler_that_a_constructor_installed_is_put_behind_ours),
         cmocka_unit_test(calls_that_end_in_jumps_find_their_way_back),
     };
 
