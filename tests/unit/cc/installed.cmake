@@ -23,4 +23,19 @@ file(STRINGS ${WORK}/moved/${LIBDIR}/pkgconfig/grasp.pc lines REGEX "^grasp_cc="
 if(NOT lines STREQUAL "grasp_cc=\${prefix}/${BINDIR}/grasp-cc")
     message(FATAL_ERROR "grasp.pc does not name grasp-cc: ${lines}")
 endif()
+
+# grasp.pc names what is there, and gdb's script lies where gdb looks for that of the library that was installed.
+set(ENV{PKG_CONFIG_PATH} ${WORK}/moved/${LIBDIR}/pkgconfig)
+set(variables prefix includedir libdir)
+set(files ${BINDIR}/grasp-cc grasp/server.h libgrasp.so)
+foreach(variable below IN ZIP_LISTS variables files)
+    execute_process(COMMAND pkg-config --variable=${variable} grasp
+        OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE)
+    if(NOT path OR NOT EXISTS ${path}/${below})
+        message(FATAL_ERROR "grasp.pc: ${variable} is \"${path}\", where ${below} is not")
+    endif()
+endforeach()
+if(NOT EXISTS ${WORK}/moved/share/gdb/auto-load${WORK}/first/${LIBDIR}/libgrasp.so.1-gdb.py)
+    message(FATAL_ERROR "gdb's script is not where gdb looks")
+endif()
 file(REMOVE_RECURSE ${WORK})
