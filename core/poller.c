@@ -221,6 +221,9 @@ int gr_poll_fd(int fd, int events, int64_t timeout_ns)
     if (!gri_self())
         return -EPERM;
     GRI_GIVE_WAY();
+    /* poll passes over such a one without a word. */
+    if (fd < 0)
+        return -EBADF;
     if (poll(&one, 1, 0) != 0)
         return one.revents & POLLNVAL ? -EBADF : 0;
     if (timeout_ns == 0)

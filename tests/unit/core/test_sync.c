@@ -3,6 +3,9 @@
  */
 #include "harness.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 /* ---- Mutex
  * ----------------------------------------------------------------------------------------- */
 
@@ -429,6 +432,37 @@ static void a_thread_may_sleep_too(void **state)
     assert_true(gr_now_ns() - before >= 1000000);
 }
 
+/* ---- Files ------------------------------------------------------------------------------------- */
+
+static void wait_for_descriptors(void *arg)
+{
+    int end[2], closed;
+
+    (void)arg;
+    CHECK(pipe(end) == 0);
+    CHECK(gr_poll_fd(end[0], POLLIN, 0) == -ETIMEDOUT);
+    CHECK(gr_poll_fd(end[0], POLLIN, 1000) == -ETIMEDOUT);
+    CHECK(gr_poll_fd(end[1], POLLOUT, -1) == 0);
+    closed = end[0];
+    close(end[0]);
+    close(end[1]);
+    for (int64_t timeout_ns = -1; timeout_ns <= 1; timeout_ns++) {
+        CHECK(gr_poll_fd(closed, POLLIN, timeout_ns) == -EBADF);
+        CHECK(gr_poll_fd(-1, POLLIN, timeout_ns) == -EBADF);
+    }
+    atomic_fetch_add(&done, 1);
+}
+
+static void who_waits_for_no_descriptor_is_told(void **state)
+{
+    (void)state;
+    atomic_store(&done, 0);
+    eventually_dead(gr_go(wait_for_descriptors, NULL));
+    expect_no_faults();
+    assert_int_equal(atomic_load(&done), 1);
+    assert_int_equal(gr_poll_fd(0, POLLIN, 0), -EPERM);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +476,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_group_may_go_as_soon_as_its_waiter_is_woken),
         cmocka_unit_test(nobody_wakes_too_early_and_long_sleepers_keep_nobody_from_waking),
         cmocka_unit_test(a_thread_may_sleep_too),
+        cmocka_unit_test(who_waits_for_no_descriptor_is_told),
     };
 
     harness_start(argc, argv, (struct gr_options){.procs = 2});
