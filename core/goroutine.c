@@ -470,6 +470,7 @@ static int suspend_any(uint64_t id, uint64_t timeout_ns, gr_suspension *out, boo
 
     if (!out)
         return -EINVAL;
+    *out = (gr_suspension){0};
     slot = gri_hold_slot_take();
     if (!slot)
         return -ENOMEM;

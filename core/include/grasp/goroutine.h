@@ -206,11 +206,14 @@ typedef struct gr_suspension {
  * Stops goroutine `id` at a safe-point and keeps it stopped until gr_resume. From a goroutine it parks the
  * caller; from a thread it blocks it. timeout_ns 0: only if it is stopped already.
  * -ESRCH: no such goroutine, or it ended first; -ETIMEDOUT (withdrawn); -EOVERFLOW: too many holds;
- * -EDEADLK: the caller itself; -ENOMEM; -ECANCELED: the caller was asked to end (nothing is held then).
+ * -EDEADLK: the caller itself; -ENOMEM; -ECANCELED: the caller was asked to end. *out is 0 then: nothing is held.
  * Panics if the caller is in a no-preempt section.
  */
 int gr_suspend(uint64_t id, uint64_t timeout_ns, gr_suspension *out);
-/* -EINVAL: not a hold, or released already; nothing changes then. From anywhere; never blocks. */
+/*
+ * -EINVAL: released already, or all 0, as a gr_suspend that failed leaves it; nothing changes then. Any other value has to be
+ * one that gr_suspend gave. From anywhere; never blocks.
+ */
 int gr_resume(gr_suspension suspension);
 /* From a goroutine: stops it until another resumes it by releasing the hold, which is stored in *out first. -EOVERFLOW, -ENOMEM. */
 int gr_suspend_self(gr_suspension *out);

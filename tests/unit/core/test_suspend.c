@@ -60,13 +60,16 @@ static void resume_without_suspend_is_refused_and_changes_nothing(void **state)
 {
     struct spinner s;
     struct gr_hold h, never = {0};
-    gr_suspension made_up = {NULL, 7};
+    gr_suspension made_up = {NULL, 7}, failed = {&h, 7};
 
     (void)state;
     spinner_start(&s);
     hold(&h, s.id);
     assert_int_equal(gr_hold_end(&never), -EINVAL);
     assert_int_equal(gr_resume(made_up), -EINVAL);
+    assert_int_equal(gr_suspend(UINT64_MAX, 0, &failed), -ESRCH);
+    assert_null(failed.record);
+    assert_int_equal(gr_resume(failed), -EINVAL);
     assert_int_equal(info_of(s.id).holds, 1);
     release(&h);
     assert_int_equal(gr_hold_end(&h), -EINVAL);
