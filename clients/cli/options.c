@@ -87,18 +87,36 @@ static void add_item(struct cli_list *list, const char *value)
     list->items[list->count++] = strdup(value);
 }
 
+/* As a user would write it: with the largest unit in which it is whole. */
+static const char *duration_text(uint64_t ms, char *out, size_t bytes)
+{
+    static const struct {
+        uint64_t ms;
+        const char *unit;
+    } units[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+    size_t i = ms ? 0 : 2;
+
+    while (ms % units[i].ms != 0)
+        i++;
+    snprintf(out, bytes, "%" PRIu64 "%s", ms / units[i].ms, units[i].unit);
+    return out;
+}
+
 static int set_number(const struct cli_option *option, uint64_t *slot, const char *value, char *err,
                       size_t err_bytes)
 {
     bool duration = option->kind == CLI_DURATION;
+    char min[32], max[32];
+
     if (duration ? cli_parse_duration(value, slot) && *slot >= option->min && *slot <= option->max
                  : cli_parse_uint(value, option->min, option->max, slot))
         return 0;
     if (duration)
-        snprintf(err, err_bytes,
-                 "--%s must be a time with its unit from %" PRIu64 "ms to %" PRIu64
-                 "ms, as 250ms, 30s, 5m or 1h, not \"%s\"",
-                 option->name, option->min, option->max, value);
+        snprintf(
+            err, err_bytes,
+            "--%s must be a time with its unit from %s to %s, as 250ms, 30s, 5m or 1h, not \"%s\"",
+            option->name, duration_text(option->min, min, sizeof min),
+            duration_text(option->max, max, sizeof max), value);
     else
         snprintf(err, err_bytes,
                  "--%s must be a number from %" PRIu64 " to %" PRIu64 ", not \"%s\"", option->name,
