@@ -566,6 +566,12 @@ def completion_and_manual_know_every_command():
         assert complete("grasp", "load", "pip") == ["pipeline"]
         assert complete("grasp", "snapshots", "--kind", "") == ["folded", "core"]
         assert complete("grasp", "profile", "--kind", "c") == ["cpu"]
+        for _ in range(2):
+            grasp(daemon, "suspend", 1, "--lease", "5m")
+        grasp(daemon, "resume", "-S", 1)
+        assert complete("grasp", "resume", "-S", "") == ["2"]
+        assert complete("grasp", "ps", "--root", "") == ["1"]
+        assert complete("grasp", "watch", "-t", "l") == ["lease-expired", "log"]
 
 
 def help_names_every_option_that_is_taken():

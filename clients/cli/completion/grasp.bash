@@ -34,6 +34,9 @@ _grasp()
         return
         ;;
     --async-preempt) COMPREPLY=($(compgen -W $'on\noff' -- "$current")); return ;;
+    -t | --types) COMPREPLY=($(compgen -W $'suspended\nresumed\nlease-expired\nmodule\ndeadlock-suspected\nlog\ngoroutine.created\ngoroutine.ended' -- "$current")); return ;;
+    -S | --suspension) COMPREPLY=($(compgen -W "$(_grasp_ids holds)" -- "$current")); return ;;
+    --root) COMPREPLY=($(compgen -W "$(_grasp_ids ps)" -- "$current")); return ;;
     -m | --module) COMPREPLY=($(compgen -W "$(_grasp_modules)" -- "$current")); return ;;
     --socket | --token-file | -O | --file) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --module-dir) COMPREPLY=($(compgen -d -- "$current")); return ;;
