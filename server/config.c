@@ -208,8 +208,12 @@ static int set_json(struct srv_config *config, const struct option *option, cons
         if (i == json_array_size(value))
             return 0;
     }
-    snprintf(err, err_bytes, "%s: \"%s\" has a value of the wrong type", config->config_file,
-             option->name);
+    static const char *const wanted[] = {
+        [KIND_STRING] = "text in quotes",    [KIND_LIST] = "text in quotes, or an array of such",
+        [KIND_NUMBER] = "a whole number",    [KIND_OCTAL] = "octal digits in quotes, as \"0660\"",
+        [KIND_SWITCH] = "\"on\" or \"off\"", [KIND_FLAG] = "true or false, without quotes"};
+    snprintf(err, err_bytes, "--config %s: \"%s\" must be %s", config->config_file, option->name,
+             wanted[option->kind]);
     return -EINVAL;
 }
 

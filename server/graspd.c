@@ -23,15 +23,27 @@ static int usage_error(const char *err)
     return EXIT_USAGE;
 }
 
+static int make_state(const char *dir, char *err, size_t err_bytes)
+{
+    struct stat found;
+    int result = 0;
+    if (dir && mkdir(dir, 0700))
+        result = errno != EEXIST                                     ? -errno
+                 : stat(dir, &found) == 0 && !S_ISDIR(found.st_mode) ? -ENOTDIR
+                                                                     : 0;
+    if (result)
+        snprintf(err, err_bytes, "--state %s: %s", dir, strerror(-result));
+    return result;
+}
+
 static int start(struct srv_server *server, char *err, size_t err_bytes)
 {
     struct gr_options options;
-    if (server->config.state_dir && mkdir(server->config.state_dir, 0700) && errno != EEXIST) {
-        snprintf(err, err_bytes, "--state %s: %s", server->config.state_dir, strerror(errno));
-        return -errno;
-    }
+    int result = make_state(server->config.state_dir, err, err_bytes);
+    if (result)
+        return result;
     srv_config_runtime(&server->config, &options);
-    int result = srv_setup_gdb(server);
+    result = srv_setup_gdb(server);
     if (result)
         snprintf(err, err_bytes, "out of memory");
     if (!result)

@@ -116,8 +116,11 @@ static int find_group(struct srv_server *server)
     if (!name)
         return 0;
     struct group *group = getgrnam(name);
-    if (!group)
-        return failed(server, -ENOENT, "--unix-group", name);
+    if (!group) {
+        snprintf(server->error, sizeof server->error, "--unix-group: there is no group %.200s",
+                 name);
+        return -ENOENT;
+    }
     server->unix_gid = group->gr_gid;
     return 0;
 }

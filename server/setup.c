@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "connection.h"
@@ -103,9 +104,11 @@ static int check_tokens(const struct srv_server *server, char *err, size_t err_b
 static int check_state(const char *state, char *err, size_t err_bytes)
 {
     char path[4096];
-    if (!state || access(state, W_OK | X_OK) == 0)
+    struct stat found;
+    bool is_file = state && stat(state, &found) == 0 && !S_ISDIR(found.st_mode);
+    if (!state || (!is_file && access(state, W_OK | X_OK) == 0))
         return 0;
-    int result = -errno;
+    int result = is_file ? -ENOTDIR : -errno;
     if (result == -ENOENT && snprintf(path, sizeof path, "%s", state) < (int)sizeof path) {
         size_t size = strlen(path);
         while (size > 1 && path[size - 1] == '/')

@@ -204,11 +204,12 @@ def what_a_start_would_refuse_a_check_refuses():
         os.mkfifo(os.path.join(directory, "pipe"), 0o600)
         for flags, mark in ((("--token-file", tokens), "line 2"), (("--token-file", os.path.join(directory, "pipe")), "no regular file"),
                             (("--token-file", os.path.join(directory, "none", "t")), "No such file"), (("--listen", "127.0.0.1"), "HOST:PORT"), (("--listen", "0.0.0.0:0"), "--allow-remote"),
-                            (("--unix-group", "no-such-group"), "no-such-group"), (("--modules", loose), "others can write"),
+                            (("--unix-group", "no-such-group"), "there is no group no-such-group"), (("--modules", loose), "others can write"),
                             (("--modules", os.path.join(directory, "none")), "No such file"), (("--gdb-unix", "/" + 200 * "x"), "--gdb-unix"),
                             (("--unix", os.path.join(directory, "none", "s")), "No such file"), (("--unix", os.path.join(tokens, "s")), "Not a directory"),
                             (("--gdb-unix", os.path.join(directory, "none", "g")), "No such file"),
-                            (("--state", os.path.join(directory, "none", "state")), "No such file"), (("--state", os.path.join(tokens, "state")), "Not a directory")):
+                            (("--state", os.path.join(directory, "none", "state")), "No such file"), (("--state", os.path.join(tokens, "state")), "Not a directory"),
+                            (("--state", tokens), f"--state {tokens}: Not a directory")):
             said = [subprocess.run([program, "--unix", os.path.join(directory, "s"), *flags, *check], capture_output=True, text=True,
                                    timeout=HANG_SECONDS) for check in ((), ("--check-config",))]
             assert [done.returncode for done in said] == [1, 2], said

@@ -149,9 +149,14 @@ static void wrong_files_are_refused(void **state)
         {"{\"procs\":0}", "procs"},
         {"{\"listen\":[1]}", "listen"},
         {"{\"procs\":1,\"procs\":2}", "line 1"},
-        {"{\"no-auth\":\"false\"}", "wrong type"},
-        {"{\"allow-remote\":\"off\"}", "wrong type"},
-        {"{\"unguarded-stacks\":0}", "wrong type"},
+        {"{\"no-auth\":\"false\"}", "\"no-auth\" must be true or false, without quotes"},
+        {"{\"allow-remote\":\"off\"}", "must be true or false"},
+        {"{\"unguarded-stacks\":0}", "must be true or false"},
+        {"{\"procs\":1.5}", "\"procs\" must be a whole number"},
+        {"{\"unix\":5}", "must be text in quotes"},
+        {"{\"unix-mode\":600}", "must be octal digits in quotes"},
+        {"{\"nice\":1}", "must be \"on\" or \"off\""},
+        {"{\"allow-host\":[5]}", "or an array of such"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char err[512] = "";
