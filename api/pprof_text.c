@@ -141,7 +141,8 @@ void api_alike_add(struct api_tally *blocks, struct api_buf *block, const struct
     api_buf_clear(block);
     api_buf_add(block, "@", 1);
     for (size_t i = 0; i < stack->count; i++) {
-        if (stack->frames[i].inlined)
+        /* What it was inlined into has the same address, and comes next: unless this is all that is known. */
+        if (stack->frames[i].inlined && i + 1 < stack->count)
             continue;
         api_buf_add(block, " ", 1);
         put_hex(block, stack->frames[i].pc);

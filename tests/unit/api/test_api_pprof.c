@@ -127,6 +127,22 @@ static void stacks_with_other_labels_are_not_alike(void **state)
     api_tally_free(&blocks);
 }
 
+/* Of one that did not stop the function that it was last seen in is known, inlined or not, and of a cut stack the inner ones. */
+static void a_stack_that_ends_in_an_inlined_function_has_its_address(void **state)
+{
+    struct api_tally blocks = {0};
+    struct api_buf block = {0}, out = {0};
+    struct api_stack stack = stack_of(two_frames, 1);
+    (void)state;
+    api_alike_add(&blocks, &block, &stack);
+    api_alike_write(&blocks, "goroutine profile", &out);
+    assert_string_equal(text_of(&out),
+                        "goroutine profile: total 1\n1 @ 0x1010\n#\t0x1010\tin<ner>+0x0\tm\n\n");
+    api_buf_free(&out);
+    api_buf_free(&block);
+    api_tally_free(&blocks);
+}
+
 static size_t gunzip(const struct api_buf *in, unsigned char *out, size_t out_bytes)
 {
     z_stream zip = {.next_in = (unsigned char *)in->data,
@@ -294,6 +310,7 @@ int main(void)
         cmocka_unit_test(folded_lines_have_one_word_a_frame),
         cmocka_unit_test(a_flame_graph_escapes_names_and_draws_nothing_of_nothing),
         cmocka_unit_test(stacks_with_other_labels_are_not_alike),
+        cmocka_unit_test(a_stack_that_ends_in_an_inlined_function_has_its_address),
         cmocka_unit_test(profiles_have_each_location_and_string_once),
         cmocka_unit_test_setup_teardown(parameters_are_checked_and_unknown_ones_ignored,
                                         fake_host_start, fake_host_stop),
