@@ -145,7 +145,12 @@ def goroutines_are_chosen_and_unknown_parameters_ignored():
 def tracebacks_read_as_gos():
     with hog(entry="calls") as (daemon, client, g, path):
         first = waiting_pair(client)
-        text = client.want(200, "GET", "/debug/pprof/goroutine?debug=2").text
+
+        def all_stopped():
+            """On a busy machine the hog's thread may not get to its signal in the time that a dump waits for it."""
+            text = client.want(200, "GET", "/debug/pprof/goroutine?debug=2").text
+            return "...it did not stop..." not in text and text
+        text = until(all_stopped, "a dump in which all stopped")
         blocks = text.rstrip("\n").split("\n\n")
         assert len(blocks) == 3, text
         for block in blocks:
