@@ -28,6 +28,7 @@
 
 #define BACKLOG    128
 #define LOCK_TRIES 500 /* of 10 ms */
+#define HOST_BYTES 256
 
 static int failed(struct srv_server *server, int err, const char *what, const char *name)
 {
@@ -200,15 +201,14 @@ static bool is_loopback(const struct sockaddr *address)
     return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
-/* "HOST:PORT" or "[V6]:PORT" into one address. */
-static int resolve(const char *text, struct sockaddr_storage *address)
+/* "HOST:PORT" or "[V6]:PORT"; *port points into it. */
+static bool split(const char *text, char host[HOST_BYTES], const char **port)
 {
-    char host[256];
     const char *colon = strrchr(text, ':');
-    uint64_t port;
-    if (!colon || (size_t)(colon - text) >= sizeof host ||
-        !api_parse_uint(colon + 1, 0, 65535, &port))
-        return -EINVAL;
+    uint64_t number;
+    if (!colon || (size_t)(colon - text) >= HOST_BYTES ||
+        !api_parse_uint(colon + 1, 0, 65535, &number))
+        return false;
     const char *begin = text;
     size_t size = (size_t)(colon - text);
     if (size >= 2 && text[0] == '[' && colon[-1] == ']') {
@@ -217,12 +217,8 @@ static int resolve(const char *text, struct sockaddr_storage *address)
     }
     memcpy(host, begin, size);
     host[size] = 0;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
-    if (!size || getaddrinfo(host, colon + 1, &hints, &found))
-        return -EINVAL;
-    memcpy(address, found->ai_addr, found->ai_addrlen);
-    freeaddrinfo(found);
-    return 0;
+    *port = colon + 1;
+    return size > 0;
 }
 
 static void name_listener(struct srv_listener *listener)
@@ -264,11 +260,22 @@ static int check_remote(struct srv_server *server, const char *text,
 /* What --listen says as an address that we may listen on. */
 static int read_address(struct srv_server *server, const char *text, struct sockaddr_storage *address)
 {
-    if (resolve(text, address) == 0)
-        return check_remote(server, text, address);
-    snprintf(server->error, sizeof server->error,
-             "--listen %s: write HOST:PORT, as 127.0.0.1:7070 or [::1]:0", text);
-    return -EINVAL;
+    char host[HOST_BYTES];
+    const char *port;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+    if (!split(text, host, &port)) {
+        snprintf(server->error, sizeof server->error,
+                 "--listen %s: write HOST:PORT, as 127.0.0.1:7070 or [::1]:0", text);
+        return -EINVAL;
+    }
+    int err = getaddrinfo(host, port, &hints, &found);
+    if (err) {
+        snprintf(server->error, sizeof server->error, "--listen %s: %s", text, gai_strerror(err));
+        return -EINVAL;
+    }
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    freeaddrinfo(found);
+    return check_remote(server, text, address);
 }
 
 static int listen_tcp(struct srv_server *server, const char *text)
