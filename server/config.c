@@ -27,7 +27,7 @@ const char srv_usage[] =
     "HEX\n"
     "  --no-auth              TCP without a token, loopback only\n"
     "  --modules DIR          load every *.so in it, and more of it on request\n"
-    "  --state DIR            state: token, crash reports\n"
+    "  --state DIR            token, audit log, saved snapshots, crash reports\n"
     "  --config FILE          JSON object with these names, repeatable ones as arrays\n"
     "  --check-config         say whether flags and file are right, and end\n"
     "  --print-config         print what counts, as such a file, and end\n"
@@ -40,7 +40,8 @@ const char srv_usage[] =
     "  --stack-guard=auto|mprotect|none, --unguarded-stacks (the same as none)\n"
     "  --nice=on|off          workers at nice +5 (on)\n"
     "  --head-seconds N, --request-seconds N, --idle-seconds N, --stall-seconds N\n"
-    "                         how long a connection may take for a request's headers (10), for all\n"
+    "                         how long a connection may take for a request's headers (10), for "
+    "all\n"
     "                         of it (30), between requests (60), to take any of an answer (30)\n"
     "  --version, --help\n";
 

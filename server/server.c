@@ -230,16 +230,16 @@ static void *loop_thread(void *arg)
     server->start_error = prepare(server);
     bool run = server->start_error == 0;
     sem_post(&server->ready);
-    if (run) {
-        uv_run(&server->loop, UV_RUN_DEFAULT);
-        /* The pool may still write. */
-        if (server->config.state_dir)
-            srv_store_end(server->config.state_dir);
-        srv_audit_flush(&server->audit);
-    } else
+    if (!run) {
         srv_listeners_close(server); /* and their files with them, at the loop's next turn */
-    if (!run)
         uv_run(&server->loop, UV_RUN_NOWAIT);
+        return NULL;
+    }
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    /* The pool may still write. */
+    if (server->config.state_dir)
+        srv_store_end(server->config.state_dir);
+    srv_audit_flush(&server->audit);
     return NULL;
 }
 
@@ -269,8 +269,7 @@ int srv_start(struct srv_server *server, char *err, size_t err_bytes)
         snprintf(err, err_bytes, "the control thread: %s", strerror(-result));
         return result;
     }
-    while (
-        sem_wait(&server->ready)) /* only a signal interrupts it, and then it is waited for again */
+    while (sem_wait(&server->ready) && errno == EINTR)
         ;
     if (server->start_error) {
         snprintf(err, err_bytes, "%s", server->error);
