@@ -29,9 +29,9 @@ uint64_t api_saved_reserve(struct api_saved_table *table)
     pthread_mutex_lock(&table->lock);
     if (!table->items)
         table->items = malloc(API_SNAPSHOTS_MAX * sizeof *table->items);
-    /* `capacity` counts what is reserved: each of them will find room. */
-    if (table->items && table->capacity < API_SNAPSHOTS_MAX) {
-        table->capacity++;
+    /* Whoever has a place will find room for its entry. */
+    if (table->items && table->reserved < API_SNAPSHOTS_MAX) {
+        table->reserved++;
         id = table->next_id++;
     }
     pthread_mutex_unlock(&table->lock);
@@ -64,7 +64,7 @@ void api_saved_add(struct api_saved_table *table, const struct api_saved *saved)
 void api_saved_give_up(struct api_saved_table *table)
 {
     pthread_mutex_lock(&table->lock);
-    table->capacity--;
+    table->reserved--;
     pthread_mutex_unlock(&table->lock);
 }
 
@@ -96,7 +96,7 @@ bool api_saved_remove(struct api_saved_table *table, uint64_t id)
     bool found = at < table->count && table->items[at].id == id;
     if (found) {
         table->count--;
-        table->capacity--;
+        table->reserved--;
         memmove(&table->items[at], &table->items[at + 1],
                 (table->count - at) * sizeof *table->items);
     }

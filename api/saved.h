@@ -30,7 +30,7 @@ struct api_saved {
 struct api_saved_table {
     pthread_mutex_t lock;
     struct api_saved *items; /* by id */
-    size_t count, capacity;
+    size_t count, reserved;  /* entries, and those with the places that were promised */
     uint64_t next_id;
 };
 

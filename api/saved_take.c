@@ -192,16 +192,12 @@ static void reply(struct api_call *call)
 /* ---- The cut
  * --------------------------------------------------------------------------------------- */
 
-/* Pool, while all of them are held: the time between the first stop and the last. */
+/* Pool, while all of them are held. */
 static void held(struct api_cutting *cutting, const struct api_suspension *s)
 {
     struct taking *taking = (struct taking *)cutting;
-    uint64_t first = UINT64_MAX, last = 0;
-    for (const struct api_member *m = s->members; m; m = m->sibling) {
-        first = m->hold.stopped_ns < first ? m->hold.stopped_ns : first;
-        last = m->hold.stopped_ns > last ? m->hold.stopped_ns : last;
-    }
-    taking->saved.skew_ns = last > first ? last - first : 0;
+    uint64_t last_ns;
+    taking->saved.skew_ns = api_suspension_skew(s, &last_ns);
     taking->saved.created_realtime_ns = api_realtime_ns();
     taking->saved.count = cutting->cut.count;
     taking->saved.failed = s->failed_count;

@@ -173,19 +173,26 @@ static void unlink_member(struct api_member *member)
     member->link = NULL;
 }
 
-int api_suspension_enter(struct api_suspension *s)
+uint64_t api_suspension_skew(const struct api_suspension *s, uint64_t *last_ns)
 {
-    struct api_suspensions *table = &s->api->suspensions;
     uint64_t first = UINT64_MAX, last = 0;
-    for (struct api_member *m = s->members; m; m = m->sibling) {
+    for (const struct api_member *m = s->members; m; m = m->sibling) {
         uint64_t stopped = m->hold.stopped_ns;
         first = stopped < first ? stopped : first;
         last = stopped > last ? stopped : last;
     }
-    uint64_t expires_ns = last + s->lease_ms * 1000000;
+    *last_ns = last;
+    return last > first ? last - first : 0;
+}
+
+int api_suspension_enter(struct api_suspension *s)
+{
+    struct api_suspensions *table = &s->api->suspensions;
+    uint64_t last_ns, skew_ns = api_suspension_skew(s, &last_ns);
+    uint64_t expires_ns = last_ns + s->lease_ms * 1000000;
     if (grow(table) || api_timer_set(s->api, &s->timer, expires_ns))
         return -ENOMEM;
-    s->skew_ns = last - first;
+    s->skew_ns = skew_ns;
     s->expires_ns = expires_ns;
     s->created_realtime_ns = api_realtime_ns();
     pthread_mutex_lock(&table->lock);

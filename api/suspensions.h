@@ -109,6 +109,8 @@ void api_suspension_destroy(struct api_suspension *suspension);
 /* All members are stopped: gives it its id, starts the lease at the last stop. -ENOMEM: nothing
  * happened. */
 int api_suspension_enter(struct api_suspension *suspension);
+/* Nanoseconds from the first stop of its members to the last, and when that was. */
+uint64_t api_suspension_skew(const struct api_suspension *suspension, uint64_t *last_ns);
 /* Ends the holds of all members that are stopped, some at once and the others in later turns of the
  * loop, then calls gone, which owns it again. Allocates nothing. */
 void api_suspension_let_go(struct api_suspension *suspension,
