@@ -19,8 +19,7 @@
 #define SLICE_NS      5000000
 #define BRIEF_AT_ONCE 8 /* at the pool: two for each of its threads */
 #define HEAVY_AT_ONCE 2 /* of the pool's four threads */
-#define BODY_ON_LOOP                                                                               \
-    16384 /* bytes; a longer one is read on the pool: a full one takes some ten milliseconds */
+#define BODY_ON_LOOP  16384 /* bytes; longer bodies are read on the pool, for up to 10 ms */
 
 /* ---- The API itself
  * ------------------------------------------------------------------------------ */
@@ -331,8 +330,8 @@ static void run_work(struct api_work *work)
 }
 
 /*
- * Or whoever asks and goes, again and again, would leave ever more behind that is read for nobody, and the daemon would
- * end in the middle of what it must not leave half-done.
+ * Whether the next slice would be work for nobody: a client that asks and goes, again and again, must not pile it up.
+ * While the daemon goes down, what can be undone is undone instead of being cut off half-done.
  */
 static bool is_in_vain(struct api_call *call)
 {

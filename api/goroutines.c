@@ -365,7 +365,6 @@ static bool has_no_entries(const char *module)
 {
     struct gr_module_info *info = calloc(1, sizeof *info);
     bool none = info && gr_module_info(module, info) == 0 && info->entry_count == 0;
-
     free(info);
     return none;
 }

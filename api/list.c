@@ -28,7 +28,6 @@ static int cursor_begin(const struct api_walk *walk, char *out, size_t out_bytes
 static void cursor_write(const struct api_walk *walk, char *out, size_t out_bytes)
 {
     int begin = cursor_begin(walk, out, out_bytes);
-
     snprintf(out + begin, out_bytes - (size_t)begin, "%" PRIu64 "-%" PRIu64, walk->seq,
              walk->after);
 }

@@ -324,10 +324,10 @@ bool api_format_choose(struct api_call *call)
                 return true;
             }
         api_problem(call, 400, API_CODE_BAD_REQUEST,
-                    "parameter format must be one of json, pretty, ndjson and text%s",
-                    call->route->flags & API_ROUTE_SAVED    ? ", folded and core"
-                    : call->route->flags & API_ROUTE_RAW    ? ", or core"
-                    : call->route->flags & API_ROUTE_EVENTS ? ", or sse"
+                    "parameter format must be one of json, pretty, ndjson, text%s",
+                    call->route->flags & API_ROUTE_SAVED    ? ", folded, core"
+                    : call->route->flags & API_ROUTE_RAW    ? ", core"
+                    : call->route->flags & API_ROUTE_EVENTS ? ", sse"
                                                             : "");
         return false;
     }
@@ -345,6 +345,7 @@ bool api_format_choose(struct api_call *call)
     if (best)
         return true;
     api_problem(call, 406, API_CODE_NOT_ACCEPTABLE,
-                "this daemon answers application/json, application/x-ndjson or text/plain");
+                "here the answer is %sapplication/json, application/x-ndjson or text/plain",
+                call->route->flags & API_ROUTE_EVENTS ? "text/event-stream, " : "");
     return false;
 }
