@@ -94,11 +94,6 @@ static bool event_done(struct watch *watch)
     return watch->cli->options.count == CLI_UNSET || watch->seen < watch->cli->options.count;
 }
 
-static void set_field(struct http_buf *field, const char *value, size_t size)
-{
-    http_buf_add(field, value, size);
-}
-
 static bool line_done(struct watch *watch)
 {
     const char *line = watch->line.data ? watch->line.data : "";
@@ -113,13 +108,13 @@ static bool line_done(struct watch *watch)
     size_t at = name + (colon != NULL);
     at += at < size && line[at] == ' ';
     if (name == 4 && memcmp(line, "data", 4) == 0) {
-        set_field(&watch->data, line + at, size - at);
+        http_buf_add(&watch->data, line + at, size - at);
     } else if (name == 5 && memcmp(line, "event", 5) == 0) {
         watch->event.size = 0;
-        set_field(&watch->event, line + at, size - at);
+        http_buf_add(&watch->event, line + at, size - at);
     } else if (name == 2 && memcmp(line, "id", 2) == 0) {
         watch->id.size = 0;
-        set_field(&watch->id, line + at, size - at);
+        http_buf_add(&watch->id, line + at, size - at);
     }
     return true;
 }
@@ -154,8 +149,11 @@ static void watch_path(const struct cli *cli, struct http_buf *path)
     }
 }
 
-/* One connection. 0: enough was seen; -EAGAIN: it broke; CLI_*: it is over. */
-static int watch_once(struct watch *watch, const char *path)
+/*
+ * One connection. 0: enough was seen; -EAGAIN: it broke; CLI_*: it is over. A daemon that is busy, or down, is waited for
+ * unless it is the `first`.
+ */
+static int watch_once(struct watch *watch, const char *path, bool first)
 {
     struct http_buf headers = {0};
     struct http_answer answer;
@@ -175,8 +173,10 @@ static int watch_once(struct watch *watch, const char *path)
         result = 130;
     else if (!err && answer.stopped)
         result = CLI_OK;
-    else if (!err && answer.status / 100 != 2 && answer.status != 503)
+    else if (!err && answer.status / 100 != 2 && (first || answer.status != 503))
         result = cli_explain(cli, &answer);
+    else if (err && first && !watch->any)
+        result = cli_fail(cli, CLI_UNREACHABLE, "%s", cli->connection.err);
     http_answer_fini(&answer);
     http_buf_free(&headers);
     return result;
@@ -187,14 +187,12 @@ int cli_watch(struct cli *cli)
     struct watch watch = {.cli = cli};
     struct http_buf path = {0};
     unsigned pause_ms = RETRY_MS_FIRST;
+    bool first = true;
     int result;
     watch_path(cli, &path);
     /* Ends when enough was seen, when the daemon refuses, or by a signal. */
-    while ((result = watch_once(&watch, path.data)) == -EAGAIN) {
-        if (!watch.any && !watch.seen && pause_ms == RETRY_MS_FIRST && !watch.id.size) {
-            result = cli_fail(cli, CLI_UNREACHABLE, "%s", cli->connection.err);
-            break;
-        }
+    while ((result = watch_once(&watch, path.data, first)) == -EAGAIN) {
+        first = false;
         if (watch.any)
             pause_ms = RETRY_MS_FIRST;
         fprintf(stderr, "grasp: the stream broke; trying again in %u ms\n", pause_ms);

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """e2e_clients.py: the Python client and the Grafana dashboard against the daemon."""
+import http.server
 import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import threading
 
-from harness import Daemon, counts, hog, main, standing_still
+from harness import HANG_SECONDS, Daemon, counts, hog, main, standing_still
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "clients/python"))
@@ -99,6 +101,30 @@ def python_finds_the_daemon_and_its_token():
             os.environ.update(before)
 
 
+class Unavailable(http.server.BaseHTTPRequestHandler):
+    """A daemon that has no memory for a stream."""
+
+    def do_GET(self):
+        body = json.dumps({"status": 503, "code": "out-of-resources", "detail": "no memory left"}).encode()
+        self.send_response(503)
+        self.send_header("Content-Type", "application/problem+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def watch_says_why_it_gets_no_stream():
+    with http.server.HTTPServer(("127.0.0.1", 0), Unavailable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run = subprocess.run([os.path.join(Daemon.bin, "grasp"), "--url", f"127.0.0.1:{server.server_port}", "watch"],
+                             capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
+        server.shutdown()
+    assert run.returncode == 8 and "no memory left" in run.stderr, run
+
+
 def every_metric_of_the_grafana_dashboard_exists():
     dashboard = json.loads((ROOT / "clients/grafana/grasp.json").read_text(encoding="utf-8"))
     with Daemon() as daemon:
@@ -126,4 +152,4 @@ def every_metric_of_the_grafana_dashboard_exists():
 
 if __name__ == "__main__":
     main([python_takes_hold_and_lets_go, python_says_what_the_daemon_refused, python_hears_events_and_takes_them_up_again,
-          python_finds_the_daemon_and_its_token, every_metric_of_the_grafana_dashboard_exists])
+          python_finds_the_daemon_and_its_token, watch_says_why_it_gets_no_stream, every_metric_of_the_grafana_dashboard_exists])
