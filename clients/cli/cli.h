@@ -103,6 +103,9 @@ bool cli_walk(struct cli *cli, const char *path, bool (*item)(void *ctx, json_t 
 /* Reads an id; 0: explained. */
 uint64_t cli_id(struct cli *cli, const char *text);
 
+/* Whether one goroutine is meant, by its id and nothing else. */
+bool cli_names_one(const struct cli *cli);
+
 /* The body of a call on a set, from ids, -l, --module, --root, --all, --except. NULL: explained. */
 json_t *cli_selection(struct cli *cli);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "table.h"
+#include "wire.h"
 
 /* ---- suspend ---------------------------------------------------------------------------------- */
 
@@ -47,10 +48,7 @@ static void print_suspension(struct cli *cli, const json_t *s)
 json_t *cli_take_hold(struct cli *cli)
 {
     char path[64];
-    const struct cli_options *o = &cli->options;
-    bool more =
-        o->require_all || o->except || o->selector || o->module || o->all || o->root != CLI_UNSET;
-    if (cli->arg_count == 1 && !more) {
+    if (cli_names_one(cli)) {
         uint64_t id = cli_id(cli, cli->args[0]);
         json_t *body = id ? json_object() : NULL;
         if (!body)
@@ -185,7 +183,8 @@ int cli_renew(struct cli *cli)
 {
     char path[64], lease[CLI_DURATION_BYTES];
     uint64_t id = cli_id(cli, cli->args[0]);
-    uint64_t lease_ms = cli->options.lease_ms == CLI_UNSET ? 30000 : cli->options.lease_ms;
+    uint64_t lease_ms =
+        cli->options.lease_ms == CLI_UNSET ? API_LEASE_MS_DEFAULT : cli->options.lease_ms;
     if (!id)
         return cli->failure;
     snprintf(path, sizeof path, "/v1/suspensions/%" PRIu64, id);

@@ -34,9 +34,7 @@ int cli_snapshot(struct cli *cli)
 {
     char duration[CLI_DURATION_BYTES];
     const struct cli_options *o = &cli->options;
-    bool more =
-        o->require_all || o->except || o->selector || o->module || o->all || o->root != CLI_UNSET;
-    if (cli->arg_count == 1 && !more)
+    if (cli_names_one(cli))
         return snapshot_one(cli);
     if (o->bytes != CLI_UNSET || o->vectors)
         return cli_fail(

@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "wire.h"
+
 struct held {
     struct cli *cli;
     uint64_t suspension, lease_ms;
@@ -109,7 +111,7 @@ int cli_hold(struct cli *cli)
         return cli_fail(cli, CLI_USAGE,
                         "which command? It goes behind --, as in: grasp hold 7 -- gdb -p 4711");
     if (cli->options.lease_ms == CLI_UNSET)
-        cli->options.lease_ms = 30000;
+        cli->options.lease_ms = API_LEASE_MS_DEFAULT;
     fill_signals(&set);
     sigprocmask(SIG_BLOCK, &set, &before);
     json_t *suspension = cli_take_hold(cli);

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire.h"
+
 struct cli_list {
     char **items;
     size_t count;
@@ -57,17 +59,16 @@ enum cli_kind { CLI_FLAG, CLI_STRING, CLI_LIST, CLI_UINT, CLI_DURATION };
     X(ENTRY, 'e', "entry", "NAME", STRING, entry, 0, 0, "of this entry")                           \
     X(STATE, 's', "state", "STATES", STRING, state, 0, 0,                                          \
       "runnable, running, syscall, waiting, preempted, dead, live; with commas")                   \
-    X(ROOT, 0, "root", "ID", UINT, root, 1, 9007199254740991,                                      \
+    X(ROOT, 0, "root", "ID", UINT, root, 1, API_ID_MAX,                                            \
       "descendants of this goroutine, and itself")                                                 \
     X(EXCEPT, 0, "except", "IDS", STRING, except, 0, 0, "but not these; with commas")              \
     X(ALL, 'a', "all", NULL, FLAG, all, 0, 0, "all of them")                                       \
     X(SUSPENDED, 0, "suspended", NULL, FLAG, suspended, 0, 0, "only suspended ones")               \
-    X(LEASE, 0, "lease", "TIME", DURATION, lease_ms, 100, 3600000,                                 \
+    X(LEASE, 0, "lease", "TIME", DURATION, lease_ms, API_LEASE_MS_MIN, API_LEASE_MS_MAX,           \
       "released by itself after this, as 30s; 100ms to 1h (30s)")                                  \
-    X(TIMEOUT, 0, "timeout", "TIME", DURATION, timeout_ms, 0, 60000,                               \
+    X(TIMEOUT, 0, "timeout", "TIME", DURATION, timeout_ms, 0, API_TIMEOUT_MS_MAX,                  \
       "how long to wait for the stop, as 500ms; 0s to 1m (1s)")                                    \
-    X(SUSPENSION, 'S', "suspension", "ID", UINT, suspension, 1, 9007199254740991,                  \
-      "this suspension")                                                                           \
+    X(SUSPENSION, 'S', "suspension", "ID", UINT, suspension, 1, API_ID_MAX, "this suspension")     \
     X(OWNER, 0, "owner", "TEXT", STRING, owner, 0, 0, "a note: who holds")                         \
     X(REASON, 0, "reason", "TEXT", STRING, reason, 0, 0, "a note: why")                            \
     X(REQUIRE_ALL, 0, "require-all", NULL, FLAG, require_all, 0, 0,                                \
@@ -78,13 +79,13 @@ enum cli_kind { CLI_FLAG, CLI_STRING, CLI_LIST, CLI_UINT, CLI_DURATION };
     X(SORT, 0, "sort", "COLUMN", STRING, sort, 0, 0,                                               \
       "by id, cpu, total, wait, state, holds or name")                                             \
     X(SECONDS, 0, "seconds", "N", UINT, seconds, 1, 3600, "for how long")                          \
-    X(COUNT, 'n', "count", "N", UINT, count, 1, 100000, "how many")                                \
-    X(BYTES, 0, "bytes", "N", UINT, bytes, 0, 262144,                                              \
+    X(COUNT, 'n', "count", "N", UINT, count, 1, API_SPAWN_COUNT_MAX, "how many")                   \
+    X(BYTES, 0, "bytes", "N", UINT, bytes, 0, API_SNAPSHOT_BYTES_MAX,                              \
       "also this much of the stack; with -o json or ndjson")                                       \
     X(INTERVAL, 'd', "interval", "TIME", DURATION, interval_ms, 100, 3600000,                      \
       "between two looks, as 2s (1s)")                                                             \
     X(PROCS, 0, "procs", "N", UINT, procs, 1, 1024, "set the number of processors")                \
-    X(TIME_SLICE_US, 0, "time-slice-us", "N", UINT, time_slice_us, 1, 4000000000,                  \
+    X(TIME_SLICE_US, 0, "time-slice-us", "N", UINT, time_slice_us, 100, 10000000,                  \
       "set the time slice")                                                                        \
     X(ASYNC_PREEMPT, 0, "async-preempt", "on|off", STRING, async_preempt, 0, 0,                    \
       "set whether signals stop loops without calls")                                              \

@@ -51,6 +51,13 @@ static json_t *ids_of_args(struct cli *cli)
     return ids;
 }
 
+bool cli_names_one(const struct cli *cli)
+{
+    const struct cli_options *o = &cli->options;
+    return cli->arg_count == 1 && !o->require_all && !o->except && !o->selector && !o->module &&
+           !o->all && o->root == CLI_UNSET;
+}
+
 json_t *cli_selection(struct cli *cli)
 {
     const struct cli_options *o = &cli->options;

@@ -102,6 +102,7 @@ static void what_is_wrong_is_named(void **state)
                 {"--root=9007199254740992", "from 1 to 9007199254740991"},
                 {"--root=-1", "must be a number"},
                 {"--count=5x", "must be a number"},
+                {"--time-slice-us=99", "from 100 to 10000000"}, /* as the daemon */
                 {"--delete", "--delete has no meaning here"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char *words[] = {rows[i].word, NULL}, *args[4];
