@@ -169,8 +169,8 @@ struct api_reply {
     struct api_buf body;      /* the whole body, or the next piece of it */
     bool streaming;           /* the length is not known: pieces follow each other */
     bool more;                /* another piece comes after api_call_pull */
-    struct api_gdb *
-        upgrade; /* with 101: the connection is gdb's now, and these holds the host's, if it takes them */
+    /* With 101: the connection is gdb's now, and these holds the host's, if it takes them. */
+    struct api_gdb *upgrade;
 };
 
 enum api_format {

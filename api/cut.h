@@ -33,8 +33,8 @@ struct api_cut {
     struct api *api;
     struct gr_copy **copy;
     size_t count, bytes;
-    struct api_cut_block
-        *blocks; /* where the copies are, the newest first: a few to free, which the loop does */
+    /* Where the copies are, the newest first: a few to free, which the loop does. */
+    struct api_cut_block *blocks;
 };
 
 /* Pool. 0, -ENOMEM, -E2BIG: more than API_CUT_BYTES_MAX, or -EDQUOT: all cuts are more than API_CUTS_BYTES_MAX. */
@@ -43,14 +43,13 @@ void api_cut_free(struct api_cut *cut);
 
 /* A call that takes a cut. First member of the caller's own struct, calloc'ed; call->cleanup frees that. */
 struct api_cutting {
-    /* The caller's. */
-    void (*held)(struct api_cutting *cutting,
-                 const struct api_suspension *suspension); /* pool, while all stand
-        still and are copied; not if there is an error. May be NULL */
-    void (*reply)(
-        struct api_call *call); /* pool, when everybody was let go: call->state is the cutting */
-    void (*not_held)(struct api_call *call,
-                     const struct api_group *group); /* pool; NULL: api_group_problem */
+    /* The caller's, called on the pool. */
+    /* While everybody stands still, and was copied without an error. May be NULL. */
+    void (*held)(struct api_cutting *cutting, const struct api_suspension *suspension);
+    /* When everybody was let go: call->state is the cutting. */
+    void (*reply)(struct api_call *call);
+    /* NULL: api_group_problem. */
+    void (*not_held)(struct api_call *call, const struct api_group *group);
     /* The cut. */
     struct api_call *call;
     struct api_cut cut;

@@ -15,9 +15,8 @@
 #include "api.h"
 #include "timers.h"
 
-#define API_DEADLOCK_LOOK_NS UINT64_C(1000000000)
-#define API_DEADLOCK_SHARE                                                                         \
-    50 /* a look that took t is followed by the next after that many t at least */
+#define API_DEADLOCK_LOOK_NS    UINT64_C(1000000000)
+#define API_DEADLOCK_SHARE      50    /* the next look comes after so many times what one took */
 #define API_DEADLOCK_TEXT_BYTES 65536 /* a longer report is told without its goroutines */
 
 struct api_deadlock_watch {

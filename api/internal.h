@@ -257,8 +257,8 @@ extern const char api_openapi[], api_openapi_end[];
 json_t *api_json_hex(uint64_t value);        /* "0x…" */
 json_t *api_json_address(uint64_t value);    /* the same, null for 0 */
 json_t *api_json_time(uint64_t realtime_ns); /* RFC 3339 UTC, null for 0 */
-json_t *
-api_json_string(const char *text); /* null for NULL; bytes that are no UTF-8 become U+FFFD */
+/* Null for NULL; bytes that are no UTF-8 become U+FFFD. */
+json_t *api_json_string(const char *text);
 json_t *api_json_bytes(const char *text, size_t size);
 json_t *api_json_uint(uint64_t value);
 /* A text that is known to be JSON, and is written as it stands; NULL from the second: it is no such value. */

@@ -15,8 +15,8 @@ struct api_stacks {
     struct api_selector selector;
     const char *module, *entry; /* the call's; NULL: any */
     uint64_t root;
-    struct gr_copy *
-        copy; /* while one is looked at: many dumps wait for each other, and there are not that many copies */
+    /* While one is looked at: many dumps wait for each other, and there are not that many copies. */
+    struct gr_copy *copy;
     struct gr_info info;
     struct gr_hold hold;
     struct api_stack stack;

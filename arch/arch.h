@@ -45,8 +45,7 @@ struct arch_foreign {
     uint64_t depth;
     uint64_t reserved;
     struct {
-        uint64_t
-            slot; /* descends with each call: where the return address lay, or SP at the call */
+        uint64_t slot; /* where the return address lay, or SP at the call: lower with each call */
         uint64_t address; /* the return address, in whose place there is one into the runtime */
     } call[ARCH_FOREIGN_MAX];
 };

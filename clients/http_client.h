@@ -82,8 +82,8 @@ struct http_answer {
     llhttp_settings_t settings;
     bool to_head;    /* set before feeding: the answer to HEAD has no body */
     size_t body_max; /* set before feeding; 0: the body is counted, not kept */
-    bool (*sink)(void *ctx, const char *bytes,
-                 size_t size); /* takes the body of a 2xx; false: stop */
+    /* Takes the body of a 2xx; false: stop. */
+    bool (*sink)(void *ctx, const char *bytes, size_t size);
     void *ctx;
     int status;
     uint64_t body_bytes;

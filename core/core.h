@@ -202,9 +202,8 @@ struct gr_g {
     int err; /* its errno while arch_tls.errno_owned */
     void (*fn)(void *);
     void *arg;
-    struct gri_apart
-        *apart;      /* storage for the records of its waits, if its stack is private; else NULL */
-    bool wait_apart; /* nothing on its stack is known to others during this wait */
+    struct gri_apart *apart; /* storage for records of its waits if its stack is private */
+    bool wait_apart;         /* nothing on its stack is known to others during this wait */
     bool wired;      /* written at birth, under meta_lock; its owner reads it without */
     bool is_root;
     int exit_code;

@@ -32,9 +32,9 @@
 
 #include "sanitize.h"
 
-#define FOLD_BYTES_MAX                                                                             \
-    8192 /* a stack that is used deeper is not folded: that would save less than a page in three */
-#define RED_ZONE_MAX 128 /* bytes below SP that may be in use, on any architecture */
+/* A stack that is used deeper is not folded: that would save less than a page in three. */
+#define FOLD_BYTES_MAX 8192
+#define RED_ZONE_MAX   128 /* bytes below SP that may be in use, on any architecture */
 
 static _Atomic(uint64_t) folded_now, folds_ever;
 

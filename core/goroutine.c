@@ -21,8 +21,8 @@
 
 #define STACK_BYTES_MIN ((size_t)64 * 1024)
 #define STACK_BYTES_MAX ((size_t)1 << 30)
-#define GUARD_BOUND_BYTES                                                                          \
-    16384 /* entry checks leave so much for frames they don't know of, and for being caught */
+/* Entry checks leave so much for frames they don't know of, and for being caught. */
+#define GUARD_BOUND_BYTES 16384
 
 struct birth {
     void (*fn)(void *);

@@ -26,8 +26,7 @@
 #define STUBBORN_NS    2000000 /* one that was asked so long ago will not stop soon */
 #define FRESH_WAIT_NS  100000
 #define FRESH_SHARE_NS 100000
-#define SYSCALL_GRACE_NS                                                                           \
-    200000 /* a processor may sit in a system call so long while others wait for one */
+#define SYSCALL_GRACE_NS 200000 /* a processor may sit in a system call so long while others wait */
 #define WATCH_NS        2000 /* as for suspends (suspend.c) */
 #define RETRY_JITTER_NS 40000
 

@@ -277,8 +277,7 @@ static void execute(struct gr_m *m, struct gr_g *g)
 
 #define GLOBAL_BATCH (GRI_RUNQ_SLOTS / 2) /* taken at once by a processor with nothing else */
 #define SEARCH_NS    20000                /* how long a thread searches before it sleeps */
-#define STEAL_NEXT_NS                                                                              \
-    5000 /* a goroutine woken by a running one waits so long for its own processor */
+#define STEAL_NEXT_NS 5000   /* one woken by a running one waits so long for its own processor */
 #define IN_VAIN_NS 100000 /* after a search in vain a single goroutine wakes nobody for so long */
 
 static struct gr_g *steal_once(struct gr_m *m)

@@ -22,8 +22,8 @@
 
 #include "sanitize.h"
 
-#define WORKER_NICE                                                                                \
-    5 /* below the control plane and the monitor, which must answer while goroutines spin */
+/* Below the control plane and the monitor, which must answer while goroutines spin. */
+#define WORKER_NICE        5
 #define WORKER_STACK_BYTES (256 * 1024)
 #define THREAD_RETRY_NS    1000000 /* after no thread could be made */
 

@@ -48,8 +48,7 @@
 static struct {
     pthread_mutex_t lock;
     const struct gr_copy *current;
-    uint64_t
-        start; /* where libdwfl begins: at the copy's pc, or behind the entry check that it is in */
+    uint64_t start; /* where libdwfl begins: the copy's pc, or behind its entry check */
     bool attached;
     size_t symbols_bytes;
     size_t bytes_max;

@@ -48,8 +48,8 @@ struct gri_rule {
 struct gri_rules {
     uint8_t caller; /* enum gri_caller */
     bool simple;    /* what follows is the whole truth */
-    bool
-        in_check; /* these are the rules of the instruction behind the entry check: it has no unwind data of its own */
+    /* These are the rules of the instruction behind the entry check, which has no unwind data of its own. */
+    bool in_check;
     bool signal;  /* the caller's pc is an instruction that was interrupted, not a return address */
     uint8_t cfa_reg, return_reg, count;
     int32_t cfa_offset;
