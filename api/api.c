@@ -21,8 +21,7 @@
 #define HEAVY_AT_ONCE 2 /* of the pool's four threads */
 #define BODY_ON_LOOP  16384 /* bytes; longer bodies are read on the pool, for up to 10 ms */
 
-/* ---- The API itself
- * ------------------------------------------------------------------------------ */
+/* ---- The API itself -------------------------------------------------------------------------- */
 
 static int make_instance(struct api *api)
 {
@@ -153,8 +152,7 @@ void api_drain(struct api *api)
     gr_cancel_all();
 }
 
-/* ---- Requests
- * ------------------------------------------------------------------------------------ */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 const char *api_request_header(const struct api_request *request, const char *name)
 {

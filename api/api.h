@@ -129,8 +129,7 @@ bool api_module_name_valid(const char *name);
  * error. */
 void api_module_note(struct api *api, const char *name, const char *path, const char *error);
 
-/* ---- A request and its answer ------------------------------------------------------------------
- */
+/* ---- A request and its answer ---------------------------------------------------------------- */
 
 /* Who is at the other end of the connection. */
 struct api_peer {

@@ -13,8 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- Host
- * ---------------------------------------------------------------------------------------- */
+/* ---- Host ------------------------------------------------------------------------------------ */
 
 /* The name without its port; "[::1]" keeps its brackets. */
 static size_t host_name_size(const char *host)
@@ -63,8 +62,7 @@ bool api_auth_host(struct api_call *call)
     return false;
 }
 
-/* ---- Tokens
- * -------------------------------------------------------------------------------------- */
+/* ---- Tokens ---------------------------------------------------------------------------------- */
 
 bool api_secret_read(const char *text, unsigned char secret[API_TOKEN_BYTES])
 {
@@ -199,8 +197,7 @@ bool api_auth_token(struct api_call *call)
     return false;
 }
 
-/* ---- Origin
- * -------------------------------------------------------------------------------------- */
+/* ---- Origin ---------------------------------------------------------------------------------- */
 
 bool api_auth_origin(struct api_call *call)
 {

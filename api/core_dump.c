@@ -25,8 +25,7 @@ struct dump {
     size_t missing;
 };
 
-/* ---- Sending
- * ------------------------------------------------------------------------------------- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 /* Pool. */
 static void piece(struct api_call *call)
@@ -65,8 +64,7 @@ static void reply(struct api_call *call)
     piece(call);
 }
 
-/* ---- The cut
- * ------------------------------------------------------------------------------------- */
+/* ---- The cut --------------------------------------------------------------------------------- */
 
 /* Pool, while all of them are held. */
 static void held(struct api_cutting *cutting, const struct api_suspension *suspension)

@@ -37,8 +37,7 @@ struct cpu_profile {
     struct gr_frame frames[GR_FRAMES_MAX];
 };
 
-/* ---- On the pool
- * --------------------------------------------------------------------------------- */
+/* ---- On the pool ----------------------------------------------------------------------------- */
 
 static bool matches(const struct cpu_profile *p, const struct gr_info *info)
 {
@@ -92,8 +91,7 @@ static void work(struct api_work *pool)
         reply(p);
 }
 
-/* ---- On the loop
- * --------------------------------------------------------------------------------- */
+/* ---- On the loop ----------------------------------------------------------------------------- */
 
 static void tick(struct cpu_profile *p);
 

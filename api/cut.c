@@ -148,8 +148,7 @@ bool api_cut_problem(struct api_call *call, int err)
     return err != 0;
 }
 
-/* ---- A call that takes one
- * ------------------------------------------------------------------------- */
+/* ---- A call that takes one ------------------------------------------------------------------- */
 
 static struct api_cutting *cutting_of(struct api_work *work)
 {

@@ -13,8 +13,7 @@
 
 #define STUCK_SHOWN 1000
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* What is missing for one that no known goroutine keeps waiting. */
 static const char *missing_party(const struct gr_stuck *stuck)
@@ -103,8 +102,7 @@ void api_handle_deadlocks(struct api_call *call)
     api_reply_json(call, 200, api_deadlocks_json());
 }
 
-/* ---- Text
- * ---------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 static void stuck_line(struct api_buf *out, const json_t *stuck)
 {

@@ -35,8 +35,7 @@ struct api_stream {
     struct api_stream *next, **link; /* of the waiters */
 };
 
-/* ---- One event
- * ----------------------------------------------------------------------------------- */
+/* ---- One event ------------------------------------------------------------------------------- */
 
 /* The next of the texts of an event: with its sign, NULL if it was not given. */
 static json_t *next_note(const char **text)
@@ -128,8 +127,7 @@ static void add_comment(struct api_call *call, const char *text)
         api_buf_str(&call->reply.body, "\n");
 }
 
-/* ---- A piece (pool)
- * ------------------------------------------------------------------------------ */
+/* ---- A piece (pool) -------------------------------------------------------------------------- */
 
 /* Events that are not about one goroutine pass every selector. */
 static bool wanted(const struct api_stream *stream, const struct api_event *event)
@@ -187,8 +185,7 @@ static void piece(struct api_work *work)
     free(text);
 }
 
-/* ---- Waiting (loop)
- * ------------------------------------------------------------------------------ */
+/* ---- Waiting (loop) -------------------------------------------------------------------------- */
 
 static void leave_waiters(struct api_stream *stream)
 {
@@ -318,8 +315,7 @@ static void clean_up(struct api_call *call)
     free(stream);
 }
 
-/* ---- The beginning
- * ------------------------------------------------------------------------------- */
+/* ---- The beginning --------------------------------------------------------------------------- */
 
 static bool read_types(struct api_call *call, struct api_stream *stream)
 {

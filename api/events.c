@@ -38,8 +38,7 @@ unsigned api_event_rings(unsigned types)
     return rings;
 }
 
-/* ---- Writing (any thread)
- * ------------------------------------------------------------------------ */
+/* ---- Writing (any thread) -------------------------------------------------------------------- */
 
 /* lock held. Takes the oldest record away. */
 static void evict(struct api_event_ring *ring)
@@ -173,8 +172,7 @@ void api_event_module(struct api *api, const char *name, const char *what)
     api_event_add(api, &event, text, name_size + what_size + 2);
 }
 
-/* ---- Births (loop)
- * ------------------------------------------------------------------------------- */
+/* ---- Births (loop) --------------------------------------------------------------------------- */
 
 static void births_stop(struct api_timer *timer)
 {
@@ -232,8 +230,7 @@ void api_births_unfollow(struct api *api)
         births_stop(&events->linger);
 }
 
-/* ---- Reading
- * ------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static const struct api_event *record_at(const struct api_event_ring *ring, uint64_t place)
 {
@@ -354,8 +351,7 @@ bool api_event_ready(struct api *api, const struct api_event_place *place, unsig
     return ready;
 }
 
-/* ---- Life
- * ---------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static void free_rings(struct api_events *events)
 {

@@ -116,8 +116,7 @@ void api_event_released(const struct api_suspension *suspension, const struct ap
 /* `what`: "loaded", "replaced", "unloaded". */
 void api_event_module(struct api *api, const char *name, const char *what);
 
-/* ---- For streams (event_stream.c)
- * ---------------------------------------------------------------- */
+/* ---- For streams (event_stream.c) ------------------------------------------------------------ */
 
 /* Bit i: some of these types are in ring i. */
 unsigned api_event_rings(unsigned types);

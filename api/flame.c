@@ -19,8 +19,7 @@
 #define LEAST      0.3 /* narrower boxes are left out */
 #define NAME_BYTES 512
 
-/* ---- Lines
- * --------------------------------------------------------------------------------------- */
+/* ---- Lines ----------------------------------------------------------------------------------- */
 
 /* A frame's name without what would break a line apart. */
 static void add_name(struct api_buf *line, const struct gr_frame *frame)
@@ -64,8 +63,7 @@ void api_folded_write(struct api_tally *lines, struct api_buf *out)
     out->failed = out->failed || lines->failed;
 }
 
-/* ---- The tree
- * ------------------------------------------------------------------------------------ */
+/* ---- The tree -------------------------------------------------------------------------------- */
 
 struct node {
     const char *name;
@@ -132,8 +130,7 @@ static void tree_add(struct tree *tree, const char *line, int64_t value)
     tree->depth = depth > tree->depth ? depth : tree->depth;
 }
 
-/* ---- The picture
- * --------------------------------------------------------------------------------- */
+/* ---- The picture ----------------------------------------------------------------------------- */
 
 struct picture {
     const struct tree *tree;

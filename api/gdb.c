@@ -59,8 +59,7 @@ static void cleanup(struct api_call *call)
     free(request);
 }
 
-/* ---- Holding
- * ------------------------------------------------------------------------------------- */
+/* ---- Holding --------------------------------------------------------------------------------- */
 
 static uint32_t state_of(const struct gr_hold *hold)
 {
@@ -184,8 +183,7 @@ static void ask(struct request *request)
     settle(request);
 }
 
-/* ---- Choosing
- * ------------------------------------------------------------------------------------ */
+/* ---- Choosing -------------------------------------------------------------------------------- */
 
 static void choose(struct request *request, uint64_t id)
 {
@@ -237,8 +235,7 @@ static void found(struct api_work *work)
     api_call_done(call);
 }
 
-/* ---- The request
- * --------------------------------------------------------------------------------- */
+/* ---- The request ----------------------------------------------------------------------------- */
 
 /* "7,9,12". A problem and false if it is not that. */
 static bool read_ids(struct api_call *call, struct request *request)

@@ -21,8 +21,7 @@ json_t *api_labels_json(const struct gr_info *info)
     return labels;
 }
 
-/* ---- Members: `head` is what comes before the value, comma and name
- * ------------------------------- */
+/* ---- Members: `head` is what comes before the value, comma and name -------------------------- */
 
 /* -1: none. */
 static void put_index(struct api_buf *out, const char *head, int index)
@@ -122,8 +121,7 @@ void api_goroutine_write(struct api_buf *out, struct api *api, const struct gr_i
         put_exit(out, info, result);
 }
 
-/* ---- As a value (pool)
- * ---------------------------------------------------------------------------- */
+/* ---- As a value (pool) ----------------------------------------------------------------------- */
 
 /* What jansson can't hold (a number beyond 64 bits) stays text. */
 static json_t *result_json(const char *text)

@@ -21,8 +21,7 @@ static struct api_group *group_of_work(struct api_work *work)
     return (struct api_group *)((char *)work - offsetof(struct api_group, work));
 }
 
-/* ---- Who belongs to it (pool)
- * -------------------------------------------------------------------- */
+/* ---- Who belongs to it (pool) ---------------------------------------------------------------- */
 
 /* A newcomer since the first pass: one of ours, one of the excepted's, or a stranger. */
 static bool take_newcomer(struct api_group *group, uint64_t id, const struct gr_info *info)
@@ -136,8 +135,7 @@ static void look_for_members(struct api_group *group)
     free(live.ids);
 }
 
-/* ---- What became of them (pool; nobody is pending)
- * ---------------------------------------------- */
+/* ---- What became of them (pool; nobody is pending) ------------------------------------------- */
 
 static bool is_failure(const struct api_group *group, const struct api_member *member)
 {
@@ -208,8 +206,7 @@ static void evaluate(struct api_work *work)
         group->outcome = API_GROUP_NO_MEMORY;
 }
 
-/* ---- The end (loop)
- * ------------------------------------------------------------------------------ */
+/* ---- The end (loop) -------------------------------------------------------------------------- */
 
 static void finish(struct api_group *group)
 {
@@ -246,8 +243,7 @@ static void conclude(struct api_group *group)
         finish(group);
 }
 
-/* ---- Asking (loop)
- * ------------------------------------------------------------------------------- */
+/* ---- Asking (loop) --------------------------------------------------------------------------- */
 
 /* I1: `count` less; the last one brings the group home. */
 static void settle(struct api_group *group, size_t count)
@@ -395,8 +391,7 @@ static void abandoned(struct api_call *call)
         withdraw_pending(group);
 }
 
-/* ---- The beginning
- * ------------------------------------------------------------------------------- */
+/* ---- The beginning --------------------------------------------------------------------------- */
 
 struct api_group *api_group_start(struct api_call *call,
                                   void (*done)(struct api_group *group,

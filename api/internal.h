@@ -28,8 +28,7 @@
 #include "timers.h"
 #include "watch.h"
 
-/* ---- Routes ------------------------------------------------------------------------------------
- */
+/* ---- Routes ---------------------------------------------------------------------------------- */
 
 enum api_field_type {
     API_FIELD_UINT,
@@ -92,8 +91,7 @@ struct api_names {
     } known[API_NAMES_KNOWN];
 };
 
-/* ---- The API's state ---------------------------------------------------------------------------
- */
+/* ---- The API's state ------------------------------------------------------------------------- */
 
 #define API_STATUSES_MAX 32
 
@@ -143,8 +141,7 @@ void api_timer_clear(struct api *api, struct api_timer *timer);
 #define API_RESERVED_BODY_BYTES    1024
 #define API_RESERVED_HEADERS_BYTES 128
 
-/* ---- Replies -----------------------------------------------------------------------------------
- */
+/* ---- Replies --------------------------------------------------------------------------------- */
 
 /* Place of a status among those that the API gives, and back (0: there is none at this place). */
 size_t api_status_index(int status);
@@ -191,8 +188,7 @@ void api_call_admit(struct api_call *call, struct api_gate *gate,
 /* Gives its place up, if it has one; an answer does so, too. */
 void api_call_leave(struct api_call *call);
 
-/* ---- Checked input -----------------------------------------------------------------------------
- */
+/* ---- Checked input --------------------------------------------------------------------------- */
 
 /*
  * json_args.c: the body with a 0 for each number in its "args", whose text goes to `args`; NULL: it has none, or is no
@@ -212,8 +208,7 @@ const char *api_param(const struct api_call *call, const char *name);       /* N
 uint64_t api_param_uint(const struct api_call *call, const char *name, uint64_t otherwise);
 bool api_param_bool(const struct api_call *call, const char *name, bool otherwise);
 
-/* ---- Lists -------------------------------------------------------------------------------------
- */
+/* ---- Lists ----------------------------------------------------------------------------------- */
 
 /*
  * A walk over objects in ascending order of id. next: pool thread; the first one above `after` that
@@ -236,8 +231,7 @@ bool api_walk_begin(struct api_call *call, struct api_walk *walk);
 /* Answers with one page or, as NDJSON, begins a stream. Pool thread. Owns the walk from here on. */
 void api_list_reply(struct api_call *call, struct api_walk *walk);
 
-/* ---- Security ----------------------------------------------------------------------------------
- */
+/* ---- Security -------------------------------------------------------------------------------- */
 
 bool api_auth_host(struct api_call *call);
 bool api_auth_token(struct api_call *call);
@@ -245,14 +239,12 @@ bool api_auth_origin(struct api_call *call);
 /* audit.c: hands the host a line about a call that is answered; nothing for one that reads. */
 void api_audit(struct api_call *call);
 
-/* ---- The document ------------------------------------------------------------------------------
- */
+/* ---- The document ---------------------------------------------------------------------------- */
 
 /* api/openapi.json, embedded by the build. */
 extern const char api_openapi[], api_openapi_end[];
 
-/* ---- JSON out ----------------------------------------------------------------------------------
- */
+/* ---- JSON out -------------------------------------------------------------------------------- */
 
 json_t *api_json_hex(uint64_t value);        /* "0x…" */
 json_t *api_json_address(uint64_t value);    /* the same, null for 0 */
@@ -328,16 +320,14 @@ void api_roots_reply(struct api_call *call, const struct gr_copy *copy);
 /* deadlocks.c: GET /v1/deadlocks as a value; its member `deadlock` says whether there is a finding. Pool thread. */
 json_t *api_deadlocks_json(void);
 
-/* ---- Text for people
- * ----------------------------------------------------------------------------- */
+/* ---- Text for people ------------------------------------------------------------------------- */
 
 api_text_fn api_text_goroutines, api_text_stack, api_text_snapshot, api_text_suspensions,
     api_text_modules, api_text_log, api_text_goroutine, api_text_deadlocks;
 api_text_fn api_text_saved;
 void api_text_lines(struct api_buf *out, const json_t *value);
 
-/* ---- Handlers
- * ------------------------------------------------------------------------------------ */
+/* ---- Handlers -------------------------------------------------------------------------------- */
 
 api_handler api_handle_dashboard;
 /* Whether a file of the dashboard is at the path; then no token is asked for. */

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- Out
- * ----------------------------------------------------------------------------------------- */
+/* ---- Out ------------------------------------------------------------------------------------- */
 
 json_t *api_json_uint(uint64_t value)
 {
@@ -131,8 +130,7 @@ json_t *api_json_string(const char *text)
     return text ? api_json_bytes(text, strlen(text)) : json_null();
 }
 
-/* ---- In: the body
- * -------------------------------------------------------------------------------- */
+/* ---- In: the body ---------------------------------------------------------------------------- */
 
 /* Nesting of brackets outside strings, as deep as the text goes; wrong text is the parser's to
  * refuse. */
@@ -378,8 +376,7 @@ const char *api_body_string(const struct api_call *call, const char *name)
     return json_string_value(json_object_get(call->body, name));
 }
 
-/* ---- In: query parameters
- * ------------------------------------------------------------------------ */
+/* ---- In: query parameters -------------------------------------------------------------------- */
 
 static bool check_param(struct api_call *call, const struct api_field *field, const char *value)
 {

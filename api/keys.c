@@ -11,8 +11,7 @@
 #define HEADER   "Idempotency-Key"
 #define SWEEP_NS UINT64_C(1000000000) /* the old ones are looked for so often at most, or where there is no room */
 
-/* ---- Entries
- * --------------------------------------------------------------------------------------- */
+/* ---- Entries --------------------------------------------------------------------------------- */
 
 static uint64_t hash_of(const char *bytes, size_t size)
 {
@@ -91,8 +90,7 @@ void api_keys_fini(struct api_keys *keys)
         drop(keys, keys->newest);
 }
 
-/* ---- Begin
- * ----------------------------------------------------------------------------------------- */
+/* ---- Begin ----------------------------------------------------------------------------------- */
 
 static bool key_valid(const char *text)
 {
@@ -294,8 +292,7 @@ bool api_keys_begin(struct api_call *call, bool *now)
     return run;
 }
 
-/* ---- Done
- * ------------------------------------------------------------------------------------------ */
+/* ---- Done ------------------------------------------------------------------------------------ */
 
 /* Whether the answer says that nothing was done and trying again may help. */
 static bool worth_another_try(const struct api_call *call)

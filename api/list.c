@@ -165,8 +165,7 @@ static void reply_page(struct api_call *call)
                              api_json_uint(page->walk->seq)));
 }
 
-/* ---- NDJSON
- * -------------------------------------------------------------------------------------- */
+/* ---- NDJSON ---------------------------------------------------------------------------------- */
 
 static void end_line(struct api_call *call, struct api_walk *walk, bool more)
 {

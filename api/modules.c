@@ -15,8 +15,7 @@
 #define ENTRIES_MAX 256 /* shown of one module */
 #define LEAVING_MAX 64  /* replaced builds shown of one module */
 
-/* ---- Notes
- * --------------------------------------------------------------------------------------- */
+/* ---- Notes ----------------------------------------------------------------------------------- */
 
 /* notes_lock held. */
 static struct api_module_note *note_find(struct api *api, const char *name)
@@ -73,8 +72,7 @@ static bool note_forget(struct api *api, const char *name)
     return found;
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *entries_json(const char *name)
 {
@@ -138,8 +136,7 @@ static json_t *note_json(const struct api_module_note *note)
                      api_json_string(note->path), "error", api_json_string(note->error));
 }
 
-/* ---- The list
- * ---------------------------------------------------------------------------------------- */
+/* ---- The list -------------------------------------------------------------------------------- */
 
 struct module_item {
     uint64_t number;
@@ -256,8 +253,7 @@ void api_handle_modules(struct api_call *call)
     module_walk_free(&w->walk);
 }
 
-/* ---- Handlers
- * ------------------------------------------------------------------------------------ */
+/* ---- Handlers -------------------------------------------------------------------------------- */
 
 static json_t *find_module(struct api *api, const char *name)
 {

@@ -37,8 +37,7 @@ void api_handle_pprof_index(struct api_call *call)
     call->reply.content_type = API_TYPE_TEXT;
 }
 
-/* ---- debug=2
- * ------------------------------------------------------------------------------------- */
+/* ---- debug=2 --------------------------------------------------------------------------------- */
 
 /* Pool. */
 static void traceback_piece(struct api_call *call)
@@ -71,8 +70,7 @@ static void traceback_start(struct api_call *call)
     traceback_piece(call);
 }
 
-/* ---- The profile of goroutines
- * ------------------------------------------------------------------- */
+/* ---- The profile of goroutines --------------------------------------------------------------- */
 
 struct goroutines {
     struct api_stacks *stacks;

@@ -42,8 +42,7 @@ struct api_pprof {
     struct api_buf message, inner;
 };
 
-/* ---- Bytes
- * --------------------------------------------------------------------------------------- */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 static void put_varint(struct api_buf *out, uint64_t value)
 {
@@ -113,8 +112,7 @@ static void put_type(struct api_pprof *pprof, unsigned field, const struct api_p
     put_message(pprof, field);
 }
 
-/* ---- What samples name
- * --------------------------------------------------------------------------- */
+/* ---- What samples name ----------------------------------------------------------------------- */
 
 /* The number of a key that begins with 1; *fresh: it is new. */
 static uint64_t number_of(struct api_tally *tally, const void *key, size_t size, bool *fresh)
@@ -199,8 +197,7 @@ static uint64_t location_number(struct api_pprof *pprof, const struct gr_frame *
     return number;
 }
 
-/* ---- Samples
- * ------------------------------------------------------------------------------------- */
+/* ---- Samples --------------------------------------------------------------------------------- */
 
 static void put_label(struct api_pprof *pprof, struct api_buf *sample, const char *key,
                       const char *text, uint64_t number)
@@ -255,8 +252,7 @@ void api_pprof_add(struct api_pprof *pprof, const struct api_stack *stack)
     put_message(pprof, PROFILE_SAMPLE);
 }
 
-/* ---- Life
- * ---------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 struct api_pprof *api_pprof_create(const struct api_pprof_type *types, size_t type_count,
                                    const struct api_pprof_type *period_type, int64_t period)

@@ -6,8 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- Pieces
- * -------------------------------------------------------------------------------------- */
+/* ---- Pieces ---------------------------------------------------------------------------------- */
 
 static void put_number(struct api_buf *out, uint64_t value, unsigned base)
 {
@@ -51,8 +50,7 @@ static void put_place(struct api_buf *out, const struct gr_frame *frame)
     put_number(out, (uint64_t)frame->line, 10);
 }
 
-/* ---- debug=2
- * ------------------------------------------------------------------------------------- */
+/* ---- debug=2 --------------------------------------------------------------------------------- */
 
 static void put_heading(struct api_buf *out, const struct api_stack *stack)
 {
@@ -94,8 +92,7 @@ void api_traceback_write(struct api_buf *out, const struct api_stack *stack)
     api_buf_add(out, "\n", 1);
 }
 
-/* ---- debug=1
- * ------------------------------------------------------------------------------------- */
+/* ---- debug=1 --------------------------------------------------------------------------------- */
 
 static void put_quoted(struct api_buf *out, const char *text)
 {

@@ -135,8 +135,7 @@ void api_reply_cut(struct api_call *call)
     call->reply.more = false;
 }
 
-/* ---- Problems
- * ------------------------------------------------------------------------------------ */
+/* ---- Problems -------------------------------------------------------------------------------- */
 
 static json_t *problem_json(int status, const char *code, const char *detail)
 {
@@ -229,8 +228,7 @@ void api_problem_goroutine(struct api_call *call, int err, uint64_t id)
         api_problem(call, 500, API_CODE_INTERNAL, "the runtime answered: %s", strerror(-err));
 }
 
-/* ---- Content negotiation
- * --------------------------------------------------------------------------- */
+/* ---- Content negotiation --------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *type;

@@ -89,8 +89,7 @@ void api_roots_reply(struct api_call *call, const struct gr_copy *copy)
     api_reply_json(call, 200, value);
 }
 
-/* ---- Text
- * ---------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 void api_text_roots(struct api_buf *out, const json_t *value)
 {

@@ -104,8 +104,7 @@ bool api_saved_remove(struct api_saved_table *table, uint64_t id)
     return found;
 }
 
-/* ---- Descriptions
- * --------------------------------------------------------------------------------- */
+/* ---- Descriptions ---------------------------------------------------------------------------- */
 
 void api_saved_name(const struct api *api, uint64_t id, char out[API_SAVED_NAME_BYTES])
 {
@@ -147,8 +146,7 @@ static void not_found(struct api_call *call)
     api_problem(call, 404, API_CODE_NOT_FOUND, "there is no saved snapshot %" PRIu64, call->id);
 }
 
-/* ---- List and delete (pool)
- * ----------------------------------------------------------------------- */
+/* ---- List and delete (pool) ------------------------------------------------------------------ */
 
 static uint64_t saved_next(struct api_walk *walk, json_t **item)
 {
@@ -199,8 +197,7 @@ void api_handle_saved_delete(struct api_call *call)
     call->reply.status = 204;
 }
 
-/* ---- Text for people
- * ------------------------------------------------------------------------------ */
+/* ---- Text for people ------------------------------------------------------------------------- */
 
 void api_text_saved(struct api_buf *out, const json_t *value)
 {

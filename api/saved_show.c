@@ -46,8 +46,7 @@ static void reading_free(struct api_call *call)
     free(r);
 }
 
-/* ---- As it is
- * -------------------------------------------------------------------------------------- */
+/* ---- As it is -------------------------------------------------------------------------------- */
 
 static void raw_piece(struct api_call *call)
 {
@@ -76,8 +75,7 @@ static void start(struct api_call *call, const char *type, void (*piece)(struct 
         call->reply.streaming = false;
 }
 
-/* ---- Line by line
- * ---------------------------------------------------------------------------------- */
+/* ---- Line by line ---------------------------------------------------------------------------- */
 
 /* The next goroutine; NULL and *err 0 at the end. */
 static json_t *next_member(struct api_call *call, struct reading *r, int *err)
@@ -175,8 +173,7 @@ static void reply_folded(struct api_call *call)
         api_saved_problem(call, err ? err : -ENOMEM);
 }
 
-/* ---- As one value
- * ---------------------------------------------------------------------------------- */
+/* ---- As one value ---------------------------------------------------------------------------- */
 
 static void reply_value(struct api_call *call)
 {

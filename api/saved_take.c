@@ -27,8 +27,7 @@ struct taking {
     struct gr_core *core;
 };
 
-/* ---- Writing (pool, everybody was let go)
- * --------------------------------------------------------- */
+/* ---- Writing (pool, everybody was let go) ---------------------------------------------------- */
 
 static int flush(struct taking *taking)
 {
@@ -189,8 +188,7 @@ static void reply(struct api_call *call)
     save(call);
 }
 
-/* ---- The cut
- * --------------------------------------------------------------------------------------- */
+/* ---- The cut --------------------------------------------------------------------------------- */
 
 /* Pool, while all of them are held. */
 static void held(struct api_cutting *cutting, const struct api_suspension *s)

@@ -7,8 +7,7 @@
 #include "group.h"
 #include "internal.h"
 
-/* ---- Ids
- * ----------------------------------------------------------------------------------------- */
+/* ---- Ids ------------------------------------------------------------------------------------- */
 
 bool api_ids_add(struct api_ids *ids, uint64_t id)
 {
@@ -47,8 +46,7 @@ bool api_ids_have(const struct api_ids *ids, uint64_t id)
     return ids->count && bsearch(&id, ids->ids, ids->count, sizeof id, by_value);
 }
 
-/* ---- From a body
- * --------------------------------------------------------------------------------- */
+/* ---- From a body ----------------------------------------------------------------------------- */
 
 static bool read_ids(struct api_call *call, const char *field, struct api_ids *ids)
 {

@@ -38,8 +38,7 @@ static void snapshot_free(struct api_call *call)
     free(snapshot);
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *frame_json(const struct gr_frame *frame)
 {
@@ -177,8 +176,7 @@ static void reply_timeout(struct api_call *call)
     api_problem_timeout(call, &snapshot->hold);
 }
 
-/* ---- Holding
- * ------------------------------------------------------------------------------------- */
+/* ---- Holding --------------------------------------------------------------------------------- */
 
 /* Any thread, also a system stack: nothing here blocks or allocates. */
 static void copy_and_release(struct snapshot *snapshot)

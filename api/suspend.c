@@ -34,8 +34,7 @@ static void suspend_free(struct api_call *call)
     free(call->state);
 }
 
-/* ---- Why it did not stop
- * ------------------------------------------------------------------------- */
+/* ---- Why it did not stop --------------------------------------------------------------------- */
 
 void api_problem_timeout(struct api_call *call, const struct gr_hold *hold)
 {
@@ -89,8 +88,7 @@ static void reply_given_up(struct api_call *call)
     api_call_done(call);
 }
 
-/* ---- It stopped
- * ---------------------------------------------------------------------------------- */
+/* ---- It stopped ------------------------------------------------------------------------------ */
 
 static void reply_stopped(struct api_call *call)
 {
@@ -188,8 +186,7 @@ void api_handle_suspend(struct api_call *call)
     }
 }
 
-/* ---- Resume
- * -------------------------------------------------------------------------------------- */
+/* ---- Resume ---------------------------------------------------------------------------------- */
 
 static void show(struct api_call *call)
 {

@@ -13,8 +13,7 @@
 
 #define SHOWN_ON_LOOP 64 /* members, without failures, for which the pool is not worth the way */
 
-/* ---- Failures
- * ------------------------------------------------------------------------------------ */
+/* ---- Failures -------------------------------------------------------------------------------- */
 
 static const char *failure_code(int error)
 {
@@ -67,8 +66,7 @@ json_t *api_failures_json(const struct api_failure *failed, size_t count)
     return list;
 }
 
-/* ---- The object
- * ---------------------------------------------------------------------------------- */
+/* ---- The object ------------------------------------------------------------------------------ */
 
 /* What all forms show; the list's form is no more. */
 json_t *api_suspension_brief(const struct api_suspension *s)

@@ -36,8 +36,7 @@ void api_suspensions_fini(struct api *api)
     free(table->ended);
 }
 
-/* ---- One suspension
- * ------------------------------------------------------------------------------ */
+/* ---- One suspension -------------------------------------------------------------------------- */
 
 static void expire(struct api_timer *timer)
 {
@@ -121,8 +120,7 @@ void api_suspension_lease(struct api_suspension *suspension, uint64_t from_ns, u
     (void)api_timer_set(suspension->api, &suspension->timer, suspension->expires_ns);
 }
 
-/* ---- The table
- * ----------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static size_t position_of(const struct api_suspensions *table, uint64_t id)
 {
@@ -205,8 +203,7 @@ int api_suspension_enter(struct api_suspension *s)
     return 0;
 }
 
-/* ---- Letting go
- * ---------------------------------------------------------------------------------- */
+/* ---- Letting go ------------------------------------------------------------------------------ */
 
 /* The next chunk; true: that was the last. */
 static bool go_on(struct api_suspension *s)
@@ -296,8 +293,7 @@ void api_suspensions_release_all(struct api *api)
                                API_SUSPENSION_RELEASED, NULL);
 }
 
-/* ---- Calls that wait
- * ----------------------------------------------------------------------------- */
+/* ---- Calls that wait ------------------------------------------------------------------------- */
 
 void api_pending_add(struct api *api, struct api_pending *pending, struct api_call *call)
 {
@@ -322,8 +318,7 @@ void api_pending_remove(struct api_pending *pending)
     pending->link = NULL;
 }
 
-/* ---- Finding
- * ------------------------------------------------------------------------------------- */
+/* ---- Finding --------------------------------------------------------------------------------- */
 
 struct api_suspension *api_suspension_find(struct api *api, uint64_t id,
                                            enum api_suspension_end *how)
@@ -366,8 +361,7 @@ struct api_member *api_member_next(struct api_member *member)
     return same_goroutine(member->next, member->hold.id);
 }
 
-/* ---- For other threads
- * --------------------------------------------------------------------------- */
+/* ---- For other threads ----------------------------------------------------------------------- */
 
 size_t api_suspension_ids(struct api *api, uint64_t goroutine, uint64_t *ids, size_t max)
 {

@@ -14,8 +14,7 @@
 #define COLUMNS_MAX 10
 #define CELL_MAX    60
 
-/* ---- Tables
- * -------------------------------------------------------------------------------------- */
+/* ---- Tables ---------------------------------------------------------------------------------- */
 
 /* Rows of cells, kept until the widths are known. */
 struct table {
@@ -209,8 +208,7 @@ void api_text_log(struct api_buf *out, const json_t *value)
     }
 }
 
-/* ---- Tracebacks
- * ---------------------------------------------------------------------------------- */
+/* ---- Tracebacks ------------------------------------------------------------------------------ */
 
 static void frame_lines(struct api_buf *out, const json_t *frame)
 {
@@ -261,8 +259,7 @@ void api_text_snapshot(struct api_buf *out, const json_t *value)
                    json_is_true(json_object_get(stack, "truncated")) ? ", cut" : "");
 }
 
-/* ---- Anything else
- * -------------------------------------------------------------------------------- */
+/* ---- Anything else --------------------------------------------------------------------------- */
 
 static void leaf(struct api_buf *out, const char *path, const json_t *value)
 {

@@ -33,8 +33,7 @@ struct trace {
     bool failed, started;
 };
 
-/* ---- On the pool
- * --------------------------------------------------------------------------------- */
+/* ---- On the pool ----------------------------------------------------------------------------- */
 
 static void keep(void *arg, const struct gr_trace_record *record)
 {
@@ -155,8 +154,7 @@ static void collect(struct api_call *call)
     piece(call);
 }
 
-/* ---- On the loop
- * --------------------------------------------------------------------------------- */
+/* ---- On the loop ----------------------------------------------------------------------------- */
 
 static void tick(struct trace *t)
 {

@@ -35,8 +35,7 @@ struct api_trace_hold {
     bool open;
 };
 
-/* ---- Goroutines
- * ---------------------------------------------------------------------------------- */
+/* ---- Goroutines ------------------------------------------------------------------------------ */
 
 static struct api_trace_goroutine *slot_of(const struct api_trace_json *json, uint64_t id)
 {
@@ -109,8 +108,7 @@ static struct api_trace_goroutine *goroutine_of(struct api_trace_json *json, uin
     return g;
 }
 
-/* ---- Events
- * -------------------------------------------------------------------------------------- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 static void put_time(struct api_buf *out, const char *key, uint64_t from_ns, uint64_t to_ns)
 {
@@ -227,8 +225,7 @@ static void put_instant(struct api_trace_json *json, uint64_t id, const char *na
                    parent);
 }
 
-/* ---- Holds
- * -------------------------------------------------------------------------------------- */
+/* ---- Holds ----------------------------------------------------------------------------------- */
 
 static struct api_trace_hold *hold_slot(const struct api_trace_json *json, uint64_t id)
 {
@@ -293,8 +290,7 @@ static void change_hold(struct api_trace_json *json, const struct gr_trace_recor
     hold->open = open;
 }
 
-/* ---- Records
- * ------------------------------------------------------------------------------------- */
+/* ---- Records --------------------------------------------------------------------------------- */
 
 static struct api_trace_run *run_of(struct api_trace_json *json, int thread)
 {
@@ -390,8 +386,7 @@ void api_trace_json_add(struct api_trace_json *json, const struct gr_trace_recor
     }
 }
 
-/* ---- The document
- * -------------------------------------------------------------------------------- */
+/* ---- The document ---------------------------------------------------------------------------- */
 
 void api_trace_json_begin(struct api_trace_json *json, uint64_t begin_ns, uint64_t lost,
                           struct api_buf *out)

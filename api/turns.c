@@ -5,8 +5,7 @@
 
 #include "internal.h"
 
-/* ---- The row
- * --------------------------------------------------------------------------------------- */
+/* ---- The row --------------------------------------------------------------------------------- */
 
 /* The first that waits of a client; *before: who stands before it in the row. The row is as long as there are clients. */
 static struct api_turn *first_of(const struct api_gate *gate, uint64_t client,
@@ -91,8 +90,7 @@ static void withdraw(struct api_gate *gate, struct api_turn *turn)
         first->last = previous;
 }
 
-/* ---- Turns
- * ----------------------------------------------------------------------------------------- */
+/* ---- Turns ----------------------------------------------------------------------------------- */
 
 static bool has_room(const struct api_gate *gate)
 {
@@ -168,8 +166,7 @@ void api_turn_end(struct api_gate *gate, struct api_turn *turn)
     serve(gate);
 }
 
-/* ---- Work
- * ------------------------------------------------------------------------------------------ */
+/* ---- Work ------------------------------------------------------------------------------------ */
 
 static struct api_work *work_of(struct api_job *job)
 {
@@ -210,8 +207,7 @@ void api_work_start(struct api *api, struct api_work *work, enum api_lane lane, 
         work_begin(&work->turn);
 }
 
-/* ---- Chunks
- * ---------------------------------------------------------------------------------------- */
+/* ---- Chunks ---------------------------------------------------------------------------------- */
 
 static void run_one(struct api_task *task)
 {

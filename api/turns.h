@@ -54,8 +54,7 @@ void api_turn_ask(struct api_gate *gate, struct api_turn *turn);
 /* Gives it back, or waits no longer; nothing if it does neither. Others begin. */
 void api_turn_end(struct api_gate *gate, struct api_turn *turn);
 
-/* ---- Work for the pool -------------------------------------------------------------------------
- */
+/* ---- Work for the pool ----------------------------------------------------------------------- */
 
 enum api_lane {
     API_LANE_BRIEF,
@@ -84,8 +83,7 @@ struct api_work {
 /* `run` and `done` are set. The client is a number of the host's for whoever asked; 0: nobody. */
 void api_work_start(struct api *api, struct api_work *work, enum api_lane lane, uint64_t client);
 
-/* ---- Work of the loop, in pieces ---------------------------------------------------------------
- */
+/* ---- Work of the loop, in pieces ------------------------------------------------------------- */
 
 /* Each runs for a millisecond or two and adds itself again if there is more: one of them in a turn of the loop. */
 struct api_chunk {

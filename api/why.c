@@ -15,8 +15,7 @@
 #define PARTIES_SHOWN     100
 #define SUSPENSIONS_SHOWN 64
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* `head` is what comes before the value: comma and name. */
 static void put_id(struct api_buf *out, const char *head, uint64_t id)
@@ -194,8 +193,7 @@ bool api_why_add(struct api *api, const struct gr_info *info, json_t *value)
     return added;
 }
 
-/* ---- Text
- * ---------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 static const char *string_of(const json_t *object, const char *key)
 {

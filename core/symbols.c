@@ -73,8 +73,7 @@ void gri_symbols_destroy(struct gri_symbols *symbols)
     free(symbols);
 }
 
-/* ---- The symbol index
- * ---------------------------------------------------------------------------- */
+/* ---- The symbol index ------------------------------------------------------------------------ */
 
 /* Labels count only in code: data has labels too. */
 static bool symbol_is_code(const GElf_Sym *symbol, GElf_Word section, Elf *elf)
@@ -165,8 +164,7 @@ static const struct gri_range *symbols_find(struct gri_symbols *symbols, uint64_
     return label;
 }
 
-/* ---- Compilation units
- * --------------------------------------------------------------------------- */
+/* ---- Compilation units ----------------------------------------------------------------------- */
 
 static int units_add(struct gri_symbols *symbols, Dwarf_Die *die)
 {
@@ -209,8 +207,7 @@ static int units_list(struct gri_symbols *symbols)
     return 0;
 }
 
-/* ---- Naming
- * -------------------------------------------------------------------------------------- */
+/* ---- Naming ---------------------------------------------------------------------------------- */
 
 static void name_line(struct gri_unit *unit, uint64_t at, struct gri_name *name)
 {

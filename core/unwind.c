@@ -64,8 +64,7 @@ struct walk {
     bool no_memory;
 };
 
-/* ---- What libdwfl asks for
- * ------------------------------------------------------------------------- */
+/* ---- What libdwfl asks for ------------------------------------------------------------------- */
 
 static pid_t next_thread(Dwfl *dwfl, void *arg, void **thread_arg)
 {
@@ -121,8 +120,7 @@ static const Dwfl_Thread_Callbacks thread_callbacks = {
     .set_initial_registers = set_initial_registers,
 };
 
-/* ---- Names
- * ----------------------------------------------------------------------------------------- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static int forget_module(Dwfl_Module *module, void **userdata, const char *name, Dwarf_Addr base,
                          void *arg)
@@ -244,8 +242,7 @@ static struct gr_frame frame_make(const struct gri_named *named, unsigned i, uin
     };
 }
 
-/* ---- Frames
- * ---------------------------------------------------------------------------------------- */
+/* ---- Frames ---------------------------------------------------------------------------------- */
 
 /* Takes the frame at pc, by all its names. What is known of it; NULL: no room or no memory. */
 static const struct gri_named *walk_take(struct walk *walk, uint64_t pc, bool exact)

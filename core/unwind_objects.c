@@ -54,8 +54,7 @@ static struct {
     int memory_fd; /* /proc/self/mem; 0: not opened yet */
 } objects;
 
-/* ---- Live memory
- * --------------------------------------------------------------------------------- */
+/* ---- Live memory ----------------------------------------------------------------------------- */
 
 static bool memory_read(uint64_t address, void *to, size_t bytes)
 {
@@ -75,8 +74,7 @@ bool gri_objects_read(uint64_t address, void *to, size_t bytes)
     return false;
 }
 
-/* ---- An object's file, or its image
- * ---------------------------------------------------------------- */
+/* ---- An object's file, or its image ---------------------------------------------------------- */
 
 /* The build id in memory; its length, 0 if there is none. */
 static size_t object_build_id(const struct object *object, uint8_t id[BUILD_ID_MAX])
@@ -217,8 +215,7 @@ static void object_report(const struct object *object)
         close(fd);
 }
 
-/* ---- The list
- * -------------------------------------------------------------------------------------- */
+/* ---- The list -------------------------------------------------------------------------------- */
 
 struct counters {
     unsigned long long adds, subs;

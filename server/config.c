@@ -176,8 +176,7 @@ static int set(struct srv_config *config, const struct option *option, const cha
     return result;
 }
 
-/* ---- The file
- * ------------------------------------------------------------------------------------ */
+/* ---- The file -------------------------------------------------------------------------------- */
 
 static int set_json(struct srv_config *config, const struct option *option, const json_t *value,
                     char *err, size_t err_bytes)
@@ -254,8 +253,7 @@ static int read_file(struct srv_config *config, char *err, size_t err_bytes)
     return result;
 }
 
-/* ---- The command line
- * ---------------------------------------------------------------------------- */
+/* ---- The command line ------------------------------------------------------------------------ */
 
 /* The argument at *i and its value, which may be the next one. */
 static int read_argument(const struct option **option, const char **value, int argc,
@@ -377,8 +375,7 @@ int srv_config_parse(struct srv_config *config, int argc, char *const *argv, cha
     return result ? result : check(config, err, err_bytes);
 }
 
-/* ---- Printing
- * ------------------------------------------------------------------------------------ */
+/* ---- Printing -------------------------------------------------------------------------------- */
 
 static json_t *list_json(char *const *items, size_t count)
 {

@@ -8,8 +8,7 @@
 
 #include <grasp/runtime.h>
 
-/* ---- Closing
- * ------------------------------------------------------------------------------------- */
+/* ---- Closing --------------------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -92,8 +91,7 @@ static void linger(struct srv_conn *conn)
     }
 }
 
-/* ---- Out
- * ----------------------------------------------------------------------------------------- */
+/* ---- Out ------------------------------------------------------------------------------------- */
 
 static void queue_pop(struct srv_conn *conn)
 {
@@ -256,8 +254,7 @@ void srv_conn_reply(void *ctx, struct api_call *call)
     srv_conn_pump(conn);
 }
 
-/* ---- In
- * ------------------------------------------------------------------------------------------ */
+/* ---- In -------------------------------------------------------------------------------------- */
 
 static void enqueue(struct srv_conn *conn, struct srv_exchange *x)
 {
@@ -450,8 +447,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
         srv_conn_close(conn);
 }
 
-/* ---- Time
- * ---------------------------------------------------------------------------------------- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 bool srv_conn_idle(const struct srv_conn *conn)
 {
@@ -535,8 +531,7 @@ void srv_conn_end_revoked(struct srv_server *server)
     }
 }
 
-/* ---- The beginning
- * ------------------------------------------------------------------------------ */
+/* ---- The beginning --------------------------------------------------------------------------- */
 
 void srv_conn_begin(struct srv_conn *conn, bool gdb_only)
 {

@@ -106,8 +106,7 @@ void srv_exchange_destroy(struct srv_exchange *x, bool delivered)
         srv_exchange_free(x);
 }
 
-/* ---- Bytes out
- * ----------------------------------------------------------------------------------- */
+/* ---- Bytes out ------------------------------------------------------------------------------- */
 
 /* What every answer says. Made once a second, for the date, which is written by hand: a module may have set a locale. */
 static void add_common(struct api_buf *out, struct srv_server *server)

@@ -93,8 +93,7 @@ static long find_thread(const struct srv_gdb *gdb, const char **at)
     return -1;
 }
 
-/* ---- Documents
- * ----------------------------------------------------------------------------------- */
+/* ---- Documents ------------------------------------------------------------------------------- */
 
 static void add_xml(struct api_buf *out, const char *text)
 {
@@ -204,8 +203,7 @@ static void on_xfer(struct srv_gdb *gdb, const char *at)
     srv_gdb_binary(&gdb->reply, gdb->document.data + offset, left > length ? length : left);
 }
 
-/* ---- Threads
- * ------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 static void add_thread_list(struct srv_gdb *gdb)
 {
@@ -265,8 +263,7 @@ static void on_alive(struct srv_gdb *gdb, const char *at)
     say(gdb, find_thread(gdb, &at) >= 0 ? "OK" : "E01");
 }
 
-/* ---- Registers and memory
- * ------------------------------------------------------------------------ */
+/* ---- Registers and memory -------------------------------------------------------------------- */
 
 static void on_registers(struct srv_gdb *gdb, const char *at)
 {
@@ -303,8 +300,7 @@ static void on_memory(struct srv_gdb *gdb, const char *at)
     srv_gdb_hex(&gdb->reply, bytes, size);
 }
 
-/* ---- Refusals
- * ------------------------------------------------------------------------------------ */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static void on_write(struct srv_gdb *gdb, const char *at)
 {
@@ -324,8 +320,7 @@ static void on_resume(struct srv_gdb *gdb, const char *at)
     say(gdb, "E01");
 }
 
-/* ---- The rest
- * ------------------------------------------------------------------------------------ */
+/* ---- The rest -------------------------------------------------------------------------------- */
 
 static void on_supported(struct srv_gdb *gdb, const char *at)
 {

@@ -21,8 +21,7 @@
 const char srv_conn_gdb_request[] = "GET /v1/gdb HTTP/1.1\r\nHost: gdb\r\nConnection: Upgrade\r\n"
                                     "Upgrade: " API_UPGRADE_GDB "\r\n\r\n";
 
-/* ---- Out
- * ----------------------------------------------------------------------------------------- */
+/* ---- Out ------------------------------------------------------------------------------------- */
 
 struct send {
     uv_write_t write;
@@ -65,8 +64,7 @@ fail:
     srv_conn_close(conn);
 }
 
-/* ---- In
- * ------------------------------------------------------------------------------------------ */
+/* ---- In -------------------------------------------------------------------------------------- */
 
 void srv_conn_gdb_bytes(struct srv_conn *conn, const char *bytes, size_t size)
 {
@@ -87,8 +85,7 @@ void srv_conn_gdb_bytes(struct srv_conn *conn, const char *bytes, size_t size)
         srv_conn_pump(conn);
 }
 
-/* ---- Begin and end
- * ------------------------------------------------------------------------------- */
+/* ---- Begin and end --------------------------------------------------------------------------- */
 
 static void attach(struct srv_conn *conn, struct srv_gdb *gdb)
 {

@@ -60,8 +60,7 @@ static struct srv_listener *add_listener(struct srv_server *server, bool is_tcp)
     return listener;
 }
 
-/* ---- Unix
- * ---------------------------------------------------------------------------------------- */
+/* ---- Unix ------------------------------------------------------------------------------------ */
 
 /*
  * A descriptor to be closed that keeps others out of the path's directory, or -1. Anybody who can read a directory can keep it
@@ -189,8 +188,7 @@ static int listen_unix(struct srv_server *server, const char *path,
     return err;
 }
 
-/* ---- TCP
- * ----------------------------------------------------------------------------------------- */
+/* ---- TCP ------------------------------------------------------------------------------------- */
 
 static bool is_loopback(const struct sockaddr *address)
 {
@@ -297,8 +295,7 @@ static int listen_tcp(struct srv_server *server, const char *text)
     return err;
 }
 
-/* ---- Handed over
- * --------------------------------------------------------------------------------- */
+/* ---- Handed over ----------------------------------------------------------------------------- */
 
 static int inherited_family(int fd)
 {

@@ -30,8 +30,7 @@ static int fail(struct srv_parser *p, int status, const char *code, const char *
     return -1;
 }
 
-/* ---- The head, line by line
- * ------------------------------------------------------------------------ */
+/* ---- The head, line by line ------------------------------------------------------------------ */
 
 static bool is_token(char c)
 {
@@ -146,8 +145,7 @@ static ssize_t feed_line(struct srv_parser *p, const char *bytes, size_t size)
     return (ssize_t)take;
 }
 
-/* ---- What llhttp tells
- * ----------------------------------------------------------------------------- */
+/* ---- What llhttp tells ----------------------------------------------------------------------- */
 
 static int on_header_field(llhttp_t *http, const char *at, size_t size)
 {
@@ -204,8 +202,7 @@ static int on_message_complete(llhttp_t *http)
     return HPE_PAUSED; /* I1 */
 }
 
-/* ---- A whole head
- * -------------------------------------------------------------------------------- */
+/* ---- A whole head ---------------------------------------------------------------------------- */
 
 static size_t count_headers(const struct srv_parser *p, const char *name, const char **value)
 {
@@ -299,8 +296,7 @@ static int run_head(struct srv_parser *p)
     return check_head(p);
 }
 
-/* ---- Feeding
- * ------------------------------------------------------------------------------------- */
+/* ---- Feeding --------------------------------------------------------------------------------- */
 
 static int feed_head(struct srv_parser *p, const char *bytes, size_t size, size_t *used)
 {

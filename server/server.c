@@ -22,8 +22,7 @@
 
 #define SWEEP_MS 1000
 
-/* ---- The host's side of the API
- * ------------------------------------------------------------------ */
+/* ---- The host's side of the API -------------------------------------------------------------- */
 
 static void host_post(void *ctx, struct api_task *task)
 {
@@ -144,8 +143,7 @@ static int create_api(struct srv_server *server)
     return -ENOMEM;
 }
 
-/* ---- The thread
- * ---------------------------------------------------------------------------------- */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
 /*
  * Out of descriptors, libuv accepts newcomers on one that it keeps in reserve and closes them, so

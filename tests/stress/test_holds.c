@@ -14,8 +14,7 @@
 
 #define THREADS 8
 
-/* ---- Eight threads, one goroutine
- * ------------------------------------------------------------------ */
+/* ---- Eight threads, one goroutine ------------------------------------------------------------ */
 
 struct victim {
     struct spinner spinner; /* first: the goroutine function gets it */
@@ -216,8 +215,7 @@ static void eight_threads_hold_one_that_waits(void **state)
     gr_chan_destroy(victim.chan);
 }
 
-/* ---- Suspend against exit (E3)
- * --------------------------------------------------------------------- */
+/* ---- Suspend against exit (E3) --------------------------------------------------------------- */
 
 struct short_life {
     uint64_t loops, way;
@@ -292,8 +290,7 @@ static void suspend_of_one_that_exits_stops_it_or_says_gone(void **state)
     expect_no_faults();
 }
 
-/* ---- Goroutines that suspend each other (E2)
- * ------------------------------------------------------- */
+/* ---- Goroutines that suspend each other (E2) ------------------------------------------------- */
 
 #define CIRCLE 3
 static struct member {
@@ -375,8 +372,7 @@ static void three_that_suspend_in_a_circle_all_end(void **state)
     circle_suspends(3, 30000 * stress_factor());
 }
 
-/* ---- All at once (G3, G4)
- * -------------------------------------------------------------------------- */
+/* ---- All at once (G3, G4) -------------------------------------------------------------------- */
 
 #define SPINNERS 5
 

@@ -103,8 +103,7 @@ static void add(struct cc_command *command, const char *text, enum cc_arg_kind k
     command->args[command->count++] = (struct cc_arg){text, kind, command->language};
 }
 
-/* ---- Response files
- * -------------------------------------------------------------------------------- */
+/* ---- Response files -------------------------------------------------------------------------- */
 
 /* The next word of *text as the compiler reads it: blanks separate, quotes and backslashes protect.
  * NULL at the end. */
@@ -149,8 +148,7 @@ static void expand(struct cc_list *out, const char *text, unsigned depth)
     free(contents);
 }
 
-/* ---- Files
- * ----------------------------------------------------------------------------------------- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static enum cc_arg_kind kind_of_language(const char *language)
 {
@@ -192,8 +190,7 @@ static void add_file(struct cc_command *command, const char *path)
     add(command, path, kind);
 }
 
-/* ---- Options
- * --------------------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 static bool parse_own(struct cc_command *command, const char *text)
 {

@@ -33,8 +33,7 @@
 
 #include "entry.h"
 
-/* ---- Lists of strings
- * ------------------------------------------------------------------------------ */
+/* ---- Lists of strings ------------------------------------------------------------------------ */
 
 /* Grows; always followed by a NULL, so that `at` is an argv. Memory is given back by the process's
  * end. */
@@ -52,8 +51,7 @@ char *cc_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cc_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void cc_refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- Command line (args.c)
- * ------------------------------------------------------------------------- */
+/* ---- Command line (args.c) ------------------------------------------------------------------- */
 
 enum cc_mode {
     CC_PASS,    /* the compiler is asked something, or only preprocesses: hand over */
@@ -93,8 +91,7 @@ struct cc_command {
 };
 void cc_command_parse(struct cc_command *command, int argc, char **argv);
 
-/* ---- Tools (toolchain.c)
- * --------------------------------------------------------------------------- */
+/* ---- Tools (toolchain.c) --------------------------------------------------------------------- */
 
 struct cc_toolchain {
     struct cc_list compiler; /* $GRASP_CC, or the default, with --target= if the user gave one */
@@ -131,8 +128,7 @@ void cc_temporary_add(const char *path);
 bool cc_is_temporary(const char *path);
 void cc_temporaries_remove(void);
 
-/* ---- ELF (elf_file.c)
- * ------------------------------------------------------------------------------ */
+/* ---- ELF (elf_file.c) ------------------------------------------------------------------------ */
 
 /* A whole 64-bit little-endian ELF file in memory; every access through these functions is bounded.
  */
@@ -165,8 +161,7 @@ bool cc_elf_imports(const struct cc_elf *elf, uint32_t type, const char *symbol)
 uint8_t *cc_elf_note(const struct cc_elf *elf, uint32_t type, size_t size,
                      const Elf64_Shdr **section);
 
-/* ---- Inputs (inputs.c)
- * ----------------------------------------------------------------------------- */
+/* ---- Inputs (inputs.c) ----------------------------------------------------------------------- */
 
 struct cc_inputs {
     const struct cc_toolchain *tools;
@@ -177,15 +172,13 @@ struct cc_inputs {
  * call it, or NULL. */
 void cc_inputs_check(struct cc_inputs *inputs, const char *path, const char *alias);
 
-/* ---- Architectures (entry.c)
- * ----------------------------------------------------------------------------- */
+/* ---- Architectures (entry.c) ----------------------------------------------------------------- */
 
 /* NULL: not one that Grasp runs on. */
 const struct arch_entry *cc_arch_of_machine(uint16_t machine);
 const struct arch_entry *cc_arch_of_triple(const char *triple);
 
-/* ---- The linked file (rewrite.c)
- * ------------------------------------------------------------------- */
+/* ---- The linked file (rewrite.c) ------------------------------------------------------------- */
 
 /* Makes `path` a module: NULL, or why it can't be one. `flags`: GRI_MODULE_…, without REWRITTEN. */
 const char *cc_rewrite(const char *path, uint32_t flags);

@@ -166,8 +166,7 @@ static void check_bytes(struct cc_inputs *inputs, uint8_t *bytes, size_t size, c
     }
 }
 
-/* ---- Archives
- * -------------------------------------------------------------------------------------- */
+/* ---- Archives -------------------------------------------------------------------------------- */
 
 struct archive {
     uint8_t *bytes;

@@ -39,8 +39,7 @@ static const char usage[] =
     "Environment: GRASP_CC names the compiler, gcc or clang (default: " GRASP_DEFAULT_CC ").\n"
     "Exit code: the compiler's if it failed, 1 if grasp-cc refused, else 0.\n";
 
-/* ---- Messages and temporary files
- * -------------------------------------------------------------------- */
+/* ---- Messages and temporary files ------------------------------------------------------------ */
 
 static struct cc_list temporaries;
 static char temporary_folder[4096];
@@ -119,8 +118,7 @@ static void ignore_interrupts(void)
         signal(cc_interrupts[i], SIG_IGN);
 }
 
-/* ---- Compiling
- * --------------------------------------------------------------------------------------- */
+/* ---- Compiling ------------------------------------------------------------------------------- */
 
 static void begin(struct cc_list *argv, const struct cc_toolchain *tools)
 {
@@ -218,8 +216,7 @@ static const char *compile_one(const struct cc_toolchain *tools, const struct cc
     return object;
 }
 
-/* ---- Linking
- * ----------------------------------------------------------------------------------------- */
+/* ---- Linking --------------------------------------------------------------------------------- */
 
 /* "archive(member)" and "(archive)member", as linkers write them when asked twice, name the
  * archive. */
@@ -359,8 +356,7 @@ static int link_all(struct cc_toolchain *tools, const struct cc_command *command
     return 0;
 }
 
-/* ---- Questions
- * --------------------------------------------------------------------------------------- */
+/* ---- Questions ------------------------------------------------------------------------------- */
 
 static void print_list(const struct cc_list *list)
 {

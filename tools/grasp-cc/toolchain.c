@@ -27,8 +27,7 @@
 /* The build gives GRASP_LIBDIR: the library folder below the installed prefix. */
 static const char *const library_folders[] = {GRASP_LIBDIR, "lib", "lib64"};
 
-/* ---- Strings and files
- * ----------------------------------------------------------------------------- */
+/* ---- Strings and files ----------------------------------------------------------------------- */
 
 void cc_list_add(struct cc_list *list, const char *text)
 {
@@ -76,8 +75,7 @@ char *cc_read_text(const char *path)
     return text;
 }
 
-/* ---- Running
- * --------------------------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static void show_command(const struct cc_list *argv)
 {
@@ -137,8 +135,7 @@ static char *ask(const struct cc_toolchain *tools, const char *question)
     return text;
 }
 
-/* ---- Finding things
- * -------------------------------------------------------------------------------- */
+/* ---- Finding things -------------------------------------------------------------------------- */
 
 static bool exists(const char *path)
 {
@@ -212,8 +209,7 @@ void cc_toolchain_find_system_dirs(struct cc_toolchain *tools)
     }
 }
 
-/* ---- Flags
- * ----------------------------------------------------------------------------------------- */
+/* ---- Flags ----------------------------------------------------------------------------------- */
 
 void cc_flags_before(struct cc_list *argv, const struct cc_toolchain *tools)
 {

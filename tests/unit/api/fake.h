@@ -16,8 +16,7 @@
 
 #include "api.h"
 
-/* ---- Runtime
- * ------------------------------------------------------------------------------------- */
+/* ---- Runtime --------------------------------------------------------------------------------- */
 
 void fake_reset(void);
 void fake_clock_set(uint64_t ns);
@@ -46,8 +45,7 @@ extern char fake_spawn_args[256];
 extern struct gr_wait_info fake_wait; /* of every goroutine */
 extern struct gr_deadlocks fake_deadlocks;
 
-/* ---- Host
- * ---------------------------------------------------------------------------------------- */
+/* ---- Host ------------------------------------------------------------------------------------ */
 
 extern struct api *fake_api;
 extern struct api_config fake_config;

@@ -141,8 +141,7 @@ void fake_tell_withdrawn(uint64_t id)
     tell(g, hold, GR_HOLD_WITHDRAWN);
 }
 
-/* ---- runtime.h
- * ----------------------------------------------------------------------------------- */
+/* ---- runtime.h ------------------------------------------------------------------------------- */
 
 uint64_t gr_now_ns(void)
 {
@@ -410,8 +409,7 @@ ssize_t gr_module_entries(const char *name, struct gr_entry_info *entries, size_
     return 1;
 }
 
-/* ---- waits.h
- * --------------------------------------------------------------------------------------- */
+/* ---- waits.h --------------------------------------------------------------------------------- */
 
 struct gr_wait_info fake_wait;
 struct gr_deadlocks fake_deadlocks;

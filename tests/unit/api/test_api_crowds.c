@@ -34,8 +34,7 @@ static unsigned any(unsigned count)
     return (unsigned)rand_r(&seed) % count;
 }
 
-/* ---- Connections, as the server treats them
- * ---------------------------------------------------- */
+/* ---- Connections, as the server treats them -------------------------------------------------- */
 
 static struct {
     struct fake_call *call;
@@ -79,8 +78,7 @@ static void end_client(uint64_t client)
         }
 }
 
-/* ---- Requests
- * ------------------------------------------------------------------------------------ */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 /* So long that the pool reads them. */
 static char long_one[20000], long_set[20000];
@@ -179,8 +177,7 @@ static void start(uint64_t client)
     live[i].abandoned = false;
 }
 
-/* ---- Answers
- * ------------------------------------------------------------------------------------- */
+/* ---- Answers --------------------------------------------------------------------------------- */
 
 static void replied(struct fake_call *call)
 {
@@ -203,8 +200,7 @@ static void replied(struct fake_call *call)
     depth--;
 }
 
-/* ---- A round
- * ------------------------------------------------------------------------------------- */
+/* ---- A round --------------------------------------------------------------------------------- */
 
 static void move_goroutine(void)
 {

@@ -79,8 +79,7 @@ static bool exists(const char *name)
             fail_msg("\"%s\" is not in: %s", text, said());                                        \
     } while (0)
 
-/* ---- What a module must be
- * ------------------------------------------------------------------------- */
+/* ---- What a module must be ------------------------------------------------------------------- */
 
 /* Functions that the compiler's start files bring along. */
 static bool is_start_file(const char *name)
@@ -191,8 +190,7 @@ static void assert_runs(const char *name, const struct gri_module_note *note)
     dlclose(handle);
 }
 
-/* ---- Building
- * -------------------------------------------------------------------------------------- */
+/* ---- Building -------------------------------------------------------------------------------- */
 
 static void every_function_is_checked_whatever_the_flags(void **state)
 {
@@ -361,8 +359,7 @@ static void commands_are_shown(void **state)
     assert_said("-Wl,-Bsymbolic");
 }
 
-/* ---- Refusing
- * -------------------------------------------------------------------------------------- */
+/* ---- Refusing -------------------------------------------------------------------------------- */
 
 /* Builds REFUSED.so from `files` in vain. */
 static void assert_refused(const char *files, const char *named, const char *because)
@@ -502,8 +499,7 @@ static void failed_build_leaves_the_old_file_and_no_temporary_ones(void **state)
     assert_built("cmp kept.so was.so && rmdir tmp && ! ls *.grasp-cc-*");
 }
 
-/* ---- Running the tests
- * ----------------------------------------------------------------------------- */
+/* ---- Running the tests ----------------------------------------------------------------------- */
 
 static int make_folder(void **state)
 {

@@ -56,8 +56,7 @@ uint64_t next_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* ---- Waiting
- * ------------------------------------------------------------------------------------- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 void eventually(condition_fn *cond, void *arg, const char *what)
 {
@@ -173,8 +172,7 @@ struct gr_info info_of(uint64_t id)
     return info;
 }
 
-/* ---- Holding
- * ------------------------------------------------------------------------------------- */
+/* ---- Holding --------------------------------------------------------------------------------- */
 
 void hold(struct gr_hold *hold, uint64_t id)
 {
@@ -215,8 +213,7 @@ bool stands_still(atomic_ulong *counter)
     return true;
 }
 
-/* ---- Spinners
- * ------------------------------------------------------------------------------------ */
+/* ---- Spinners -------------------------------------------------------------------------------- */
 
 __attribute__((noinline)) static void count_one(struct spinner *s)
 {
@@ -251,8 +248,7 @@ void spinner_end(struct spinner *spinner)
     eventually_dead(spinner->id);
 }
 
-/* ---- Faults of goroutines
- * ------------------------------------------------------------------------ */
+/* ---- Faults of goroutines -------------------------------------------------------------------- */
 
 void fault_at(const char *file, int line, const char *what)
 {

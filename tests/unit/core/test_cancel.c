@@ -37,8 +37,7 @@ static void sleep_for_an_hour(void *arg)
     CHECK(gr_sleep_ns(3600000000000u) == -ECANCELED);
 }
 
-/* ---- Cancellation of whatever waits
- * ---------------------------------------------------------------- */
+/* ---- Cancellation of whatever waits ---------------------------------------------------------- */
 
 static struct gr_chan *empty, *full;
 static int pipe_end[2];
@@ -246,8 +245,7 @@ static void one_that_is_called_dead_cannot_be_cancelled(void **state)
     eventually_alone(0);
 }
 
-/* ---- Cancel against wake
- * --------------------------------------------------------------------------- */
+/* ---- Cancel against wake --------------------------------------------------------------------- */
 
 static void receive_until_cancelled(void *arg)
 {
@@ -284,8 +282,7 @@ static void of_a_send_and_a_cancel_at_once_the_item_is_not_lost(void **state)
     expect_no_faults();
 }
 
-/* ---- Signals at a cancelled one
- * ------------------------------------------------------------------- */
+/* ---- Signals at a cancelled one -------------------------------------------------------------- */
 
 #define LOOKS 20000
 
@@ -330,8 +327,7 @@ static void signals_at_a_cancelled_one_end_no_call_that_need_not_block(void **st
     expect_no_faults();
 }
 
-/* ---- Everybody
- * ----------------------------------------------------------------------------------- */
+/* ---- Everybody ------------------------------------------------------------------------------- */
 
 #define BREEDERS 2
 #define LOW_ONES 2000

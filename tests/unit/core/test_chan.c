@@ -9,8 +9,7 @@
 
 #include <pthread.h>
 
-/* ---- One goroutine that does one thing
- * ----------------------------------------------------------- */
+/* ---- One goroutine that does one thing ------------------------------------------------------- */
 
 struct deed {
     struct gr_chan *chan;
@@ -53,8 +52,7 @@ static void expect(struct deed *d, int result, int value)
     assert_int_equal(d->value, value);
 }
 
-/* ---- The basics
- * ------------------------------------------------------------------------------------ */
+/* ---- The basics ------------------------------------------------------------------------------ */
 
 static void without_a_buffer_sender_and_receiver_meet(void **state)
 {
@@ -182,8 +180,7 @@ static void impossible_sizes_are_refused_and_odd_ones_work(void **state)
     gr_chan_destroy(big);
 }
 
-/* ---- Select
- * ---------------------------------------------------------------------------------------- */
+/* ---- Select ---------------------------------------------------------------------------------- */
 
 /* Runs fn as a goroutine and reports what it CHECKed. */
 static void in_a_goroutine(void (*fn)(void *), void *arg)
@@ -301,8 +298,7 @@ static void a_waiting_select_takes_the_first_case_that_can_go_on(void **state)
     gr_chan_destroy(out);
 }
 
-/* ---- Everything at once
- * ---------------------------------------------------------------------------- */
+/* ---- Everything at once ---------------------------------------------------------------------- */
 
 #define PARTIES 4
 #define ITEMS   5000
@@ -400,8 +396,7 @@ static void no_item_is_lost_with_a_buffer(void **state)
     no_item_is_lost_or_doubled_whoever_is_suspended(7);
 }
 
-/* ---- Who destroys a channel
- * ---------------------------------------------------------------------- */
+/* ---- Who destroys a channel ------------------------------------------------------------------ */
 
 #define CLOSES 3000
 

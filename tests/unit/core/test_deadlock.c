@@ -27,8 +27,7 @@ static void receive(void *chan)
     gr_chan_recv(chan, &value);
 }
 
-/* ---- Standing still
- * ------------------------------------------------------------------------------- */
+/* ---- Standing still -------------------------------------------------------------------------- */
 
 struct ring {
     gr_mutex *mutex;
@@ -225,8 +224,7 @@ static void a_cycle_with_a_suspended_member_is_kept_silent(void **state)
     expect_no_faults();
 }
 
-/* ---- While everything moves
- * ------------------------------------------------------------------------- */
+/* ---- While everything moves ------------------------------------------------------------------ */
 
 enum { MOVERS = 8, MOVES = 20000 };
 

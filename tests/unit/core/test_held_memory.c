@@ -95,8 +95,7 @@ static void what_is_not_mapped_is_not_read(void **state)
     munmap(two, page);
 }
 
-/* ---- The tables of tools/grasp-gdb.py
- * ------------------------------------------------------------- */
+/* ---- The tables of tools/grasp-gdb.py -------------------------------------------------------- */
 
 struct debug_pair {
     char name[24];

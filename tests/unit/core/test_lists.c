@@ -7,8 +7,7 @@
 
 #include <grasp/waits.h>
 
-/* ---- Lists are of one moment
- * ---------------------------------------------------------------------- */
+/* ---- Lists are of one moment ----------------------------------------------------------------- */
 
 #if defined(__SANITIZE_THREAD__)
 enum {
@@ -207,8 +206,7 @@ static void what_is_shown_is_of_one_life(void **state)
     expect_no_faults();
 }
 
-/* ---- What a stack points at
- * ----------------------------------------------------------------------- */
+/* ---- What a stack points at ------------------------------------------------------------------ */
 
 static int datum[4] = {1, 2, 3, 4};
 

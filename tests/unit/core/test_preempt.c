@@ -25,8 +25,7 @@ static int usual_slices(void **state)
     return gr_set_time_slice_us(10000) || gr_set_procs(2);
 }
 
-/* ---- One processor
- * --------------------------------------------------------------------------------- */
+/* ---- One processor --------------------------------------------------------------------------- */
 
 /* G1 */
 static void a_loop_without_calls_is_suspended_and_others_run(void **state)
@@ -106,8 +105,7 @@ static void as_many_spinners_as_processors_run_at_once(void **state)
     pass_a_token(4, 500);
 }
 
-/* ---- System calls, frames, arguments
- * --------------------------------------------------------------- */
+/* ---- System calls, frames, arguments --------------------------------------------------------- */
 
 struct caller {
     atomic_ulong count;
@@ -253,8 +251,7 @@ static void arguments_of_all_kinds_survive_a_stop_at_the_entry(void **state)
     assert_true(after.preempts_sync > before.preempts_sync);
 }
 
-/* ---- Identity across threads (G11)
- * ----------------------------------------------------------------- */
+/* ---- Identity across threads (G11) ----------------------------------------------------------- */
 
 #define WANDERERS 8
 static struct wanderer {
@@ -327,8 +324,7 @@ static void errno_and_identity_stay_the_goroutines_own(void **state)
     assert_true(migrations > 0);
 }
 
-/* ---- A call-back under the loader's lock (G26)
- * ----------------------------------------------------- */
+/* ---- A call-back under the loader's lock (G26) ----------------------------------------------- */
 
 static atomic_uint in_call_back, leave_call_back;
 
@@ -400,7 +396,7 @@ static void a_stop_takes_no_room_for_registers_that_are_not_saved(void **state)
 #endif
 }
 
-/* ---- The switch ------------------------------------------------------------------------------------ */
+/* ---- The switch ------------------------------------------------------------------------------ */
 
 static void loop_without_calls(void *arg)
 {

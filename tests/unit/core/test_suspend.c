@@ -9,8 +9,7 @@
 
 #define MANY 8
 
-/* ---- One holder
- * ------------------------------------------------------------------------------------ */
+/* ---- One holder ------------------------------------------------------------------------------ */
 
 /* E1 */
 static void each_suspend_finds_it_stopped_and_each_resume_lets_it_go(void **state)
@@ -97,8 +96,7 @@ static void a_suspension_is_released_once_also_by_a_copy_of_it(void **state)
     spinner_end(&s);
 }
 
-/* ---- Several holders
- * ------------------------------------------------------------------------------- */
+/* ---- Several holders ------------------------------------------------------------------------- */
 
 /* E4 */
 static void only_the_last_release_lets_it_go(void **state)
@@ -179,8 +177,7 @@ static void those_excepted_are_untouched(void **state)
         spinner_end(&s[i]);
 }
 
-/* ---- Waiting goroutines
- * ---------------------------------------------------------------------------- */
+/* ---- Waiting goroutines ---------------------------------------------------------------------- */
 
 static struct gr_chan *chan;
 static atomic_uint received;
@@ -301,8 +298,7 @@ static void with_no_time_only_a_stopped_one_is_held(void **state)
     expect_no_faults();
 }
 
-/* ---- The dead and the unknown
- * ---------------------------------------------------------------------- */
+/* ---- The dead and the unknown ---------------------------------------------------------------- */
 
 static void do_nothing(void *arg)
 {
@@ -351,8 +347,7 @@ static void one_that_is_called_dead_cannot_be_held(void **state)
     expect_no_faults();
 }
 
-/* ---- Suspending oneself (J6)
- * ----------------------------------------------------------------------- */
+/* ---- Suspending oneself (J6) ----------------------------------------------------------------- */
 
 static gr_suspension own;
 static atomic_uint gone_on;
@@ -434,8 +429,7 @@ static void a_goroutine_can_suspend_all_others(void **state)
     expect_no_faults();
 }
 
-/* ---- Where nobody may be stopped (G14)
- * ------------------------------------------------------------- */
+/* ---- Where nobody may be stopped (G14) ------------------------------------------------------- */
 
 static atomic_uint inside, leave;
 static atomic_ulong turns;

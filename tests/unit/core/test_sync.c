@@ -6,8 +6,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* ---- Mutex
- * ----------------------------------------------------------------------------------------- */
+/* ---- Mutex ----------------------------------------------------------------------------------- */
 
 #define RIVALS 6
 #define ROUNDS 3000
@@ -100,8 +99,7 @@ static void misuse_is_told(void **state)
     expect_no_faults();
 }
 
-/* ---- Suspended waiters are passed over (J3)
- * -------------------------------------------------------- */
+/* ---- Suspended waiters are passed over (J3) -------------------------------------------------- */
 
 static atomic_uint order_count, owner_may_leave, owner_is_in;
 static unsigned order[3];
@@ -172,8 +170,7 @@ static void the_first_waiter_that_is_not_suspended_gets_the_lock(void **state)
     expect_no_faults();
 }
 
-/* ---- Condition
- * ------------------------------------------------------------------------------------- */
+/* ---- Condition ------------------------------------------------------------------------------- */
 
 static gr_cond cond;
 static atomic_uint woken;
@@ -303,8 +300,7 @@ static void a_wait_that_times_out_has_the_mutex_again(void **state)
     expect_no_faults();
 }
 
-/* ---- Wait group
- * ------------------------------------------------------------------------------------ */
+/* ---- Wait group ------------------------------------------------------------------------------ */
 
 static gr_waitgroup group;
 
@@ -370,8 +366,7 @@ static void a_group_may_go_as_soon_as_its_waiter_is_woken(void **state)
     expect_no_faults();
 }
 
-/* ---- Sleep
- * ----------------------------------------------------------------------------------------- */
+/* ---- Sleep ----------------------------------------------------------------------------------- */
 
 #define SLEEPERS 1000
 static atomic_uint slept, cancelled_sleeps;

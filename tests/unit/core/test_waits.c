@@ -35,8 +35,7 @@ static uint64_t go(void (*fn)(void *), void *arg)
     return id;
 }
 
-/* ---- One object of each kind
- * ----------------------------------------------------------------------- */
+/* ---- One object of each kind ----------------------------------------------------------------- */
 
 static void receive(void *chan)
 {
@@ -371,8 +370,7 @@ static void a_lock_of_a_foreign_thread_is_no_deadlock(void **state)
     expect_no_faults();
 }
 
-/* ---- What is shown of it
- * ----------------------------------------------------------------------------- */
+/* ---- What is shown of it --------------------------------------------------------------------- */
 
 static atomic_uint call_may_end;
 

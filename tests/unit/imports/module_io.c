@@ -20,8 +20,7 @@
 
 #define BULK (1 << 20)
 
-/* ---- Pipes and sockets
- * ----------------------------------------------------------------------------- */
+/* ---- Pipes and sockets ----------------------------------------------------------------------- */
 
 static void write_bulk(void *arg)
 {
@@ -194,8 +193,7 @@ static int connect_refused(const char *args)
 }
 GR_ENTRY("connect_refused", connect_refused, "connect tells its error");
 
-/* ---- Waiting is never cut short
- * ---------------------------------------------------------------------- */
+/* ---- Waiting is never cut short -------------------------------------------------------------- */
 
 #define WAIT_NS 30000000u
 
@@ -321,8 +319,7 @@ static int readiness_wakes(const char *args)
 }
 GR_ENTRY("readiness_wakes", readiness_wakes, "poll, select and epoll_wait return when ready");
 
-/* ---- Pointers to functions
- * --------------------------------------------------------------------------- */
+/* ---- Pointers to functions ------------------------------------------------------------------- */
 
 static const struct {
     ssize_t (*read)(int, void *, size_t);
@@ -375,8 +372,7 @@ static int addresses_have_names(const char *args)
 }
 GR_ENTRY("addresses_have_names", addresses_have_names, "dladdr knows what an import is")
 
-/* ---- Cancellation
- * ------------------------------------------------------------------------------------ */
+/* ---- Cancellation ---------------------------------------------------------------------------- */
 
 /* Once cancelled, what need not block still works. Runs after the caller saw ECANCELED. */
 static int calls_that_need_not_block_work(void)

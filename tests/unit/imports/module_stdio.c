@@ -135,8 +135,7 @@ static int getc_and_fread(const char *args)
 }
 GR_ENTRY("getc_and_fread", getc_and_fread, "getc, ungetc, fread from a pipe");
 
-/* ---- Writing
- * ------------------------------------------------------------------------------------------ */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static void print_lines(void *arg)
 {
@@ -244,8 +243,7 @@ static int memory_streams_have_no_descriptor(const char *args)
 }
 GR_ENTRY("memory_streams_have_no_descriptor", memory_streams_have_no_descriptor, "open_memstream");
 
-/* ---- fopencookie
- * -------------------------------------------------------------------------------------- */
+/* ---- fopencookie ----------------------------------------------------------------------------- */
 
 struct sink {
     char text[4096];
@@ -308,8 +306,7 @@ static int cookie_is_not_entered_twice(const char *args)
 }
 GR_ENTRY("cookie_is_not_entered_twice", cookie_is_not_entered_twice, "fopencookie under suspends");
 
-/* ---- printf with a handler of ours
- * ---------------------------------------------------------------------- */
+/* ---- printf with a handler of ours ----------------------------------------------------------- */
 
 static int print_point(FILE *f, const struct printf_info *info, const void *const *args)
 {

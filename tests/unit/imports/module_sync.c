@@ -214,8 +214,7 @@ static int threads_can_be_made(const char *args)
 }
 GR_ENTRY("threads_can_be_made", threads_can_be_made, "pthread_create and pthread_join");
 
-/* ---- errno
- * ---------------------------------------------------------------------------------------------- */
+/* ---- errno ----------------------------------------------------------------------------------- */
 
 static void errno_worker(void *arg)
 {
@@ -251,8 +250,7 @@ static int errno_is_the_goroutines(const char *args)
 }
 GR_ENTRY("errno_is_the_goroutines", errno_is_the_goroutines, "errno follows a goroutine");
 
-/* ---- Call-backs
- * ------------------------------------------------------------------------------------------ */
+/* ---- Call-backs ------------------------------------------------------------------------------ */
 
 static int compare_yielding(const void *a, const void *b)
 {
@@ -315,8 +313,7 @@ static int call_backs(const char *args)
 }
 GR_ENTRY("call_backs", call_backs, "qsort, dl_iterate_phdr, pthread_once; out of them by longjmp");
 
-/* ---- Blocking, for the cancellation test
- * ------------------------------------------------------------------ */
+/* ---- Blocking, for the cancellation test ----------------------------------------------------- */
 
 int blocked_sync(const char *kind);
 int blocked_sync(const char *kind)

@@ -48,8 +48,7 @@ static void take_shot(void *arg)
     NO_TAIL();
 }
 
-/* ---- Plain chains
- * ----------------------------------------------------------------------------------- */
+/* ---- Plain chains ---------------------------------------------------------------------------- */
 
 static CHAIN void chain_inner(struct shot *to)
 {
@@ -117,8 +116,7 @@ static void names_are_interned(void **state)
     assert_true(gr_inspect_bytes() > 1000);
 }
 
-/* ---- Inlining
- * --------------------------------------------------------------------------------------- */
+/* ---- Inlining -------------------------------------------------------------------------------- */
 
 INLINE void inlined_deep(struct shot *to)
 {
@@ -176,8 +174,7 @@ static void symbolise_gives_the_innermost_function(void **state)
     assert_true(!frame.function || strcmp(frame.function, "chain_outer") != 0);
 }
 
-/* ---- libc, signals, vDSO
- * ------------------------------------------------------------------------------ */
+/* ---- libc, signals, vDSO --------------------------------------------------------------------- */
 
 static CHAIN int compare_and_take(const void *a, const void *b)
 {
@@ -300,8 +297,7 @@ static void vdso_is_named(void **state)
     assert_string_equal(frame.module, "[vdso]");
 }
 
-/* ---- Libraries that come and go
- * ------------------------------------------------------------------------ */
+/* ---- Libraries that come and go -------------------------------------------------------------- */
 
 typedef void call_fn(void (*)(void *), void *);
 
@@ -425,8 +421,7 @@ static void library_replaced_on_disk_is_unwound_and_not_misnamed(void **state)
     dlclose(handle);
 }
 
-/* ---- Where unwinding must not go on
- * ---------------------------------------------------------------------- */
+/* ---- Where unwinding must not go on ---------------------------------------------------------- */
 
 static CHAIN void through_bare(void)
 {
@@ -515,8 +510,7 @@ static void garbage_ends_somewhere(void **state)
     }
 }
 
-/* ---- Threads
- * --------------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 static void tables_are_forgotten_above_their_limit(void **state)
 {

@@ -97,8 +97,7 @@ static uint64_t number(const char *json, const char *key)
     return strtoull(at + strlen(quoted), NULL, 10);
 }
 
-/* ---- Loading
- * --------------------------------------------------------------------------------------- */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 static void a_good_module_is_loaded_and_listed(void **state)
 {
@@ -190,8 +189,7 @@ static void a_module_is_stopped_only_where_it_is_safe(void **state)
     assert_null(gri_module_of(0));
 }
 
-/* ---- Refusing
- * -------------------------------------------------------------------------------------- */
+/* ---- Refusing -------------------------------------------------------------------------------- */
 
 #ifdef SANITIZED_MODULE
 /* Its library would end the process that it comes to late. */
@@ -322,8 +320,7 @@ static void a_refused_name_may_be_loaded_later(void **state)
     assert_string_equal(info.error, "");
 }
 
-/* ---- Wiring
- * ---------------------------------------------------------------------------------------- */
+/* ---- Wiring ---------------------------------------------------------------------------------- */
 
 static void expect_wired(const char *name, const char *path, const char *because)
 {

@@ -48,8 +48,7 @@ static int64_t wait_for_stamp(void)
     return seen;
 }
 
-/* ---- A signal to another core
- * ---------------------------------------------------------------------- */
+/* ---- A signal to another core ---------------------------------------------------------------- */
 
 static void signal_across(void)
 {
@@ -76,8 +75,7 @@ static void signal_across(void)
     emit("floor", "tgkill_call", "ns", second, samples);
 }
 
-/* ---- Waking a thread asleep on another core
- * --------------------------------------------------------- */
+/* ---- Waking a thread asleep on another core -------------------------------------------------- */
 
 enum wake { FUTEX, EVENTFD, EPOLL };
 static int event_fd, epoll_fd;
@@ -160,8 +158,7 @@ static void wake_across(enum wake kind, const char *name)
     emit("floor", metric, "ns", second, n);
 }
 
-/* ---- What is too short to be timed alone
- * ------------------------------------------------------------ */
+/* ---- What is too short to be timed alone ----------------------------------------------------- */
 
 #define BATCH(name, per, stmt)                                                                     \
     do {                                                                                           \
