@@ -181,16 +181,39 @@ static void on_sweep(uv_timer_t *timer)
 
 /* ---- Threads ---------------------------------------------------------------------------------- */
 
+/* 0 or a negative errno; either way worker_close is to follow. */
+static int worker_open(struct worker *worker)
+{
+    int result = uv_loop_init(&worker->loop);
+    if (result)
+        return result;
+    worker->has_loop = true;
+    uv_timer_init(&worker->loop, &worker->sweep);
+    worker->sweep.data = worker;
+    worker->due_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (worker->due_fd < 0)
+        return -errno;
+    worker->due_poll.data = worker;
+    return uv_poll_init(&worker->loop, &worker->due_poll, worker->due_fd);
+}
+
+static void worker_close(struct worker *worker)
+{
+    if (worker->has_loop) {
+        uv_walk(&worker->loop, close_walk, NULL);
+        uv_run(&worker->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&worker->loop);
+    }
+    if (worker->due_fd >= 0)
+        close(worker->due_fd);
+    free(worker->stats);
+    free(worker->conns);
+}
+
 static void *worker_main(void *ctx)
 {
     struct worker *worker = ctx;
-    uv_loop_init(&worker->loop);
-    uv_timer_init(&worker->loop, &worker->sweep);
-    worker->sweep.data = worker;
     uv_timer_start(&worker->sweep, on_sweep, 0, SWEEP_MS);
-    worker->due_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    uv_poll_init(&worker->loop, &worker->due_poll, worker->due_fd);
-    worker->due_poll.data = worker;
     uv_poll_start(&worker->due_poll, UV_READABLE, on_due);
     for (unsigned i = 0; i < worker->conn_count; i++) {
         struct conn *conn = &worker->conns[i];
@@ -202,8 +225,6 @@ static void *worker_main(void *ctx)
             put_free(conn);
     }
     uv_run(&worker->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&worker->loop);
-    close(worker->due_fd);
     for (unsigned i = 0; i < worker->conn_count; i++) {
         http_answer_fini(&worker->conns[i].answer);
         http_buf_free(&worker->conns[i].out);
@@ -278,6 +299,7 @@ static int prepare(struct worker *worker, const struct load_plan *plan, unsigned
                    uint64_t start_ns)
 {
     worker->plan = plan;
+    worker->due_fd = -1;
     worker->connections = (unsigned)part(plan->connections, i, plan->threads);
     worker->subscribers = (unsigned)part(plan->subscribers, i, plan->threads);
     worker->conn_count = worker->connections + worker->subscribers;
@@ -292,7 +314,10 @@ static int prepare(struct worker *worker, const struct load_plan *plan, unsigned
     worker->next_due_ns = start_ns;
     if (plan->ramp_count)
         worker->next_due_ns = load_plan_next(plan, 1.0 / (i + 1), start_ns, start_ns);
-    return worker->conns && worker->stats ? resolve(plan, &worker->address) : -ENOMEM;
+    if (!worker->conns || !worker->stats)
+        return -ENOMEM;
+    int result = resolve(plan, &worker->address);
+    return result ? result : worker_open(worker);
 }
 
 static void progress_line(const struct load_plan *plan, struct load_live *live, uint64_t start_ns,
@@ -343,25 +368,27 @@ int load_run(const struct load_plan *plan, struct load_stats *stats, struct load
     struct worker *workers = calloc(plan->threads, sizeof *workers);
     pthread_t *threads = calloc(plan->threads, sizeof *threads);
     uint64_t start_ns = load_now_ns();
-    unsigned started = 0;
+    unsigned prepared = 0, started = 0;
     int result = workers && threads ? 0 : -ENOMEM;
-    for (unsigned i = 0; i < plan->threads && !result; i++) {
-        workers[i].live = live;
-        workers[i].stop = stop;
-        result = prepare(&workers[i], plan, i, start_ns);
-        if (!result)
-            result = -pthread_create(&threads[i], NULL, worker_main, &workers[i]);
+    /* All before the first begins, whose connections could take the others' descriptors. */
+    while (prepared < plan->threads && !result) {
+        workers[prepared].live = live;
+        workers[prepared].stop = stop;
+        result = prepare(&workers[prepared], plan, prepared, start_ns);
+        prepared++;
+    }
+    while (started < plan->threads && !result) {
+        result = -pthread_create(&threads[started], NULL, worker_main, &workers[started]);
         started += !result;
     }
     if (result)
         atomic_store_explicit(stop, true, memory_order_relaxed); /* only the flag itself is told */
     watch(plan, live, threads, started, progress && !result, start_ns);
     stats->seconds = (double)(load_now_ns() - start_ns) / 1e9;
-    for (unsigned i = 0; workers && i < plan->threads; i++) {
+    for (unsigned i = 0; i < prepared; i++) {
         if (workers[i].stats)
             merge(plan, stats, workers[i].stats);
-        free(workers[i].stats);
-        free(workers[i].conns);
+        worker_close(&workers[i]);
     }
     free(workers);
     free(threads);

@@ -44,6 +44,7 @@ struct worker {
     uv_timer_t sweep;
     uv_poll_t due_poll; /* of a timerfd: libuv's own timers know milliseconds only */
     int due_fd;
+    bool has_loop;
     struct load_stats *stats;
     struct conn *conns;
     unsigned conn_count, connections, subscribers;

@@ -109,6 +109,10 @@ int load_goroutines_start(struct load_plan *plan, char *err, size_t err_bytes)
     if (!plan->goroutines)
         return 0;
     plan->ids = calloc(plan->goroutines, sizeof *plan->ids);
+    if (!plan->ids) {
+        snprintf(err, err_bytes, "%s", strerror(ENOMEM));
+        return -1;
+    }
     if (wants_counters(plan)) {
         snprintf(plan->counters, sizeof plan->counters, "/tmp/grasp-load-XXXXXX");
         if (!mkdtemp(plan->counters)) {

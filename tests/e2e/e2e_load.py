@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -167,6 +168,15 @@ def nobody_there_is_said_so():
         del daemon
 
 
+def too_few_descriptors_are_said_so():
+    """64 threads need some 200 of them before the first connection."""
+    with Daemon() as daemon:
+        run = subprocess.run([os.path.join(Daemon.bin, "grasp-load"), "-t", "64", "-c", "64", "-n", "64", "/v1/runtime"],
+                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)), capture_output=True,
+                             text=True, env=dict(os.environ, GRASP_SOCKET=daemon.socket), timeout=HANG_SECONDS, check=False)
+        assert run.returncode == 3 and run.stderr == "grasp-load: Too many open files\n", run
+
+
 def expectations_decide_the_exit_code():
     with Daemon() as daemon:
         out, _ = load(daemon, "-n", 100, "--expect", "p99<1h", "--expect", "errors==0", "--expect", "get.answered==100")
@@ -229,5 +239,6 @@ if __name__ == "__main__":
     main([n_requests_are_n_requests, a_mix_leaves_every_goroutine_free_and_moving,
           a_goroutine_that_is_held_ended_or_still_fails_the_proof,
           a_stall_is_seen_by_everything_that_was_due_meanwhile, errors_are_counted_by_class, nobody_there_is_said_so,
+          too_few_descriptors_are_said_so,
           expectations_decide_the_exit_code, reports_can_be_read_by_programs, an_interrupt_ends_it_with_a_report,
           wrong_use_is_refused_with_a_reason])
