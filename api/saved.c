@@ -19,7 +19,6 @@ void api_saved_init(struct api_saved_table *table)
 
 void api_saved_fini(struct api_saved_table *table)
 {
-    free(table->items);
     pthread_mutex_destroy(&table->lock);
 }
 
@@ -27,10 +26,8 @@ uint64_t api_saved_reserve(struct api_saved_table *table)
 {
     uint64_t id = 0;
     pthread_mutex_lock(&table->lock);
-    if (!table->items)
-        table->items = malloc(API_SNAPSHOTS_MAX * sizeof *table->items);
     /* Whoever has a place will find room for its entry. */
-    if (table->items && table->reserved < API_SNAPSHOTS_MAX) {
+    if (table->reserved < API_SNAPSHOTS_MAX) {
         table->reserved++;
         id = table->next_id++;
     }

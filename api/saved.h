@@ -29,14 +29,14 @@ struct api_saved {
 
 struct api_saved_table {
     pthread_mutex_t lock;
-    struct api_saved *items; /* by id */
-    size_t count, reserved;  /* entries, and those with the places that were promised */
+    struct api_saved items[API_SNAPSHOTS_MAX]; /* by id */
+    size_t count, reserved; /* entries, and those with the places that were promised */
     uint64_t next_id;
 };
 
 void api_saved_init(struct api_saved_table *table);
 void api_saved_fini(struct api_saved_table *table);
-/* A new id, and room for its entry; 0: API_SNAPSHOTS_MAX are kept, or no memory. Then add, or give_up. */
+/* A new id, and room for its entry; 0: API_SNAPSHOTS_MAX are kept. Then add, or give_up. */
 uint64_t api_saved_reserve(struct api_saved_table *table);
 void api_saved_add(struct api_saved_table *table, const struct api_saved *saved);
 void api_saved_give_up(struct api_saved_table *table);
