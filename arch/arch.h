@@ -34,10 +34,6 @@ int arch_force_vector_save(const char *name);
 /* The architecture's name as GET /v1/runtime shows it: "x86-64", "arm64". */
 const char *arch_name(void);
 
-/*
- * What assembly has to find per thread. One initial-exec variable; core reaches it only through
- * arch_tls_self(), which is never inlined, so that no compiler keeps its address across a switch.
- */
 #define ARCH_FOREIGN_MAX 64
 
 /* Calls of foreign code that are under way on one goroutine: where on the stack each was made, and where it returns to. */
@@ -50,6 +46,10 @@ struct arch_foreign {
     } call[ARCH_FOREIGN_MAX];
 };
 
+/*
+ * What assembly has to find per thread. One initial-exec variable; core reaches it only through
+ * arch_tls_self(), which is never inlined, so that no compiler keeps its address across a switch.
+ */
 struct arch_tls {
     void *thread;                 /* struct gr_m of this thread, or NULL */
     struct arch_foreign *foreign; /* of the goroutine that runs here, or NULL */

@@ -2,9 +2,9 @@
  * caught.S: a goroutine is caught, at a function's entry check, in an import stub, or by a signal that
  * rewrote its pc; everything it has in registers goes on its own stack, and C decides.
  *
- * All three leave the same picture, lowest address first (struct arch_frame in x86_64.c):
+ * All three leave the same picture, lowest address first (struct arch_frame in frames.h):
  *
- *     vector area      arch_vector_bytes, aligned to 64; its address is in the word below
+ *     vector area      arch_vector_bytes, aligned to 64       <- SP while C runs
  *     …
  *     r15 r14 r13 r12 r11 r10 r9 r8 rdi rsi rdx rcx rbx rax
  *     rflags

@@ -5,7 +5,6 @@
 #define GRASP_ARCH_X86_64_LAYOUT_H
 
 /* struct arch_tls */
-#define TLS_THREAD          0
 #define TLS_FOREIGN         8
 #define TLS_ERRNO_GOROUTINE 16
 #define TLS_ERRNO_THREAD    24

@@ -1,7 +1,7 @@
 /*
  * switch.S: from one stack to another, the first entry into a goroutine, and reading one's own registers.
  *
- * A switched-away stack looks so, lowest address first (struct switch_frame in x86_64.c):
+ * A switched-away stack looks so, lowest address first (struct switch_frame in frames.h):
  *
  *     MXCSR, x87 control word   8 bytes   <- saved SP
  *     r15 r14 r13 r12 rbx rbp

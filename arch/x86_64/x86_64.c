@@ -22,7 +22,6 @@
 #include "layout.h"
 #include "frames.h"
 
-_Static_assert(offsetof(struct arch_tls, thread) == TLS_THREAD, "layout.h");
 _Static_assert(offsetof(struct arch_tls, foreign) == TLS_FOREIGN, "layout.h");
 _Static_assert(offsetof(struct arch_tls, errno_goroutine) == TLS_ERRNO_GOROUTINE, "layout.h");
 _Static_assert(offsetof(struct arch_tls, errno_thread) == TLS_ERRNO_THREAD, "layout.h");
