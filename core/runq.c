@@ -110,7 +110,7 @@ struct gr_g *gri_runq_pop(struct gr_p *p)
 
 bool gri_runq_empty(const struct gr_p *p)
 {
-    /* seq_cst next; pairs with push_next. The ring relaxed: its pusher fences before it looks for idlers. */
+    /* seq_cst next; pairs with push_next. The ring relaxed: only the owner pushes, and finds what a look here misses. */
     return atomic_load_explicit(&p->ring.head, memory_order_relaxed) ==
                atomic_load_explicit(&p->ring.tail, memory_order_relaxed) &&
            !atomic_load_explicit(&p->next, memory_order_seq_cst);

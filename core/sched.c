@@ -320,8 +320,8 @@ static struct gr_g *search(struct gr_m *m)
         atomic_fetch_add_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
     }
     do {
-        g = gri_runq_pop(
-            m->p); /* a thread without a processor may have put something into our next slot */
+        /* A thread without a processor may have put something into our next slot. */
+        g = gri_runq_pop(m->p);
         if (!g)
             g = steal_once(m);
         if (!g)
@@ -360,7 +360,7 @@ static void go_idle(struct gr_m *m)
                               memory_order_relaxed);
         atomic_fetch_sub_explicit(&gri_sched.spinning, 1, memory_order_seq_cst);
     }
-    /* seq_cst; pairs with the fence in gri_wake_one: it sees an idle p, or we see the work. */
+    /* seq_cst; pairs with the looks in gri_wake_one: the enqueuer sees an idle p, or we see its work. */
     atomic_thread_fence(memory_order_seq_cst);
     if (gri_work_anywhere()) {
         p = gri_processor_idle_get();

@@ -97,7 +97,7 @@ void gri_processor_hand_off(struct gr_p *p)
         return;
     }
     gri_processor_idle_put(p);
-    /* seq_cst; pairs with the fence in gri_enqueue: it sees the idle p, or we see its work. */
+    /* seq_cst; as in go_idle: an enqueuer sees the idle p, or we see its work. */
     atomic_thread_fence(memory_order_seq_cst);
     if (gri_work_anywhere())
         gri_wake_one();
