@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "scheduler.h"
 
@@ -278,7 +279,8 @@ struct drain {
 /* F2. The records' whole pages; a late handler writes into new ones. */
 static void release_pages(struct gri_profile_ring *ring)
 {
-    uintptr_t page = 4096, lo = ((uintptr_t)ring->record + page - 1) & ~(page - 1);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t lo = ((uintptr_t)ring->record + page - 1) & ~(page - 1);
     uintptr_t hi = (uintptr_t)(ring + 1) & ~(page - 1);
 
     madvise((void *)lo, hi - lo, MADV_DONTNEED);

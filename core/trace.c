@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "scheduler.h"
 
@@ -238,7 +239,8 @@ uint64_t gr_trace_each(gr_trace_fn *fn, void *arg)
 
 static void give_back(struct gri_trace_ring *ring, void *arg)
 {
-    uintptr_t page = 4096, lo = ((uintptr_t)ring->record + page - 1) & ~(page - 1);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t lo = ((uintptr_t)ring->record + page - 1) & ~(page - 1);
 
     atomic_store_explicit(&ring->next, 0, memory_order_relaxed);
     madvise((void *)lo, ((uintptr_t)(ring + 1) & ~(page - 1)) - lo, MADV_DONTNEED);
