@@ -17,7 +17,7 @@
  *       stack of the same thread (park.c).
  *   I5  A pinned or wired g runs on g->pin_m only, and while pin_m has such a g no other runs there.
  *
- * The protocol on the word: suspend.h and tests/model/suspend.pml.
+ * The protocol on the word: suspend.c and tests/model/suspend.pml.
  */
 #ifndef GRASP_CORE_H
 #define GRASP_CORE_H
@@ -240,7 +240,7 @@ struct gr_g {
     /* Its owner's, again. */
     struct arch_frame *stop_frame; /* of the entry check or async stop it is in, on its stack */
     void *stop_vectors;
-    struct arch_context ctx_syscall; /* as of syscall entry: a second context, PROTOCOL rule 4 */
+    struct arch_context ctx_syscall; /* as of syscall entry: what holders of one in a call read */
     void *asan_fake_stack, *tsan_fiber;
 
     /* Cleared at birth if marked. Of gr_mutexes; 0: free. Also by an unlocker that hands its lock to this one, which waits and was won. */

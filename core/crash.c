@@ -37,7 +37,7 @@ static char crash_dir[256];
 static _Atomic(uint32_t) reporter; /* the thread that owns the report; 0: nobody yet */
 static _Atomic(uint32_t) reported; /* a futex word: it is written */
 
-struct report {
+static struct report {
     char text[REPORT_BYTES];
     size_t used;
 } the_report; /* not on the stack: there may be none left */

@@ -1,7 +1,7 @@
 /*
  * imports.h: what becomes of each function that a module imports.
  *
- * import_table.def names every function of libc and libm with its class (CONTRACT: plain, pinning,
+ * import_table.def names every function of libc and libm with its class (plain, pinning,
  * wrapped, wired, refused). A module's GOT gets the address of a stub; a stub checks the guard and
  * jumps to the function or to its wrapper. There is one stub for each target in the process, so
  * that function pointers compare equal wherever they were taken.

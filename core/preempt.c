@@ -150,7 +150,7 @@ static unsigned traced_kind(enum gri_stop kind)
                                     : GR_SAFEPOINT_BLOCKED;
 }
 
-/* System stack. PROTOCOL's park: held, or its slice is over, or nothing of the kind any more. */
+/* System stack. It is held, or its slice is over, or neither any more (rule 5 of docs/life-of-a-suspend.md). */
 void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg)
 {
     uint64_t w = atomic_load_explicit(&g->word, memory_order_acquire);
@@ -339,8 +339,8 @@ static void on_preempt_signal(int number, siginfo_t *info, void *ucontext)
     reason = judge(m, g, ucontext);
     if (reason != GR_REFUSALS) {
         refuse(g, reason, arch_signal_pc(ucontext));
-        gri_monitor_poke(
-            RETRY_NS); /* an eventfd write at most, which is async-signal-safe; keeps errno */
+        /* An eventfd write at most, which is async-signal-safe; keeps errno. */
+        gri_monitor_poke(RETRY_NS);
         return;
     }
     arch_signal_inject(ucontext);

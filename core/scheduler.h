@@ -243,8 +243,8 @@ extern const struct arch_debug_pair gr_debug_layout[];
 /* A slot in state IDLE with a stack; NULL and *error: -ENOMEM or -EAGAIN. */
 struct gr_g *gri_g_alloc(size_t stack_bytes, int *error);
 /*
- * The stack that the goroutine before left on p is in the caches, that of one that has not run is not; each is a page of
- * its own. A free slot of p's whose stack is warm, or NULL; and g, RUNNING, gets that one's for its own.
+ * The stack that the last goroutine left on p is in the caches, that of one that has not run is not. The first gives a free
+ * slot of p's whose stack is warm, or NULL; by the second g, RUNNING, exchanges its stack for that one.
  */
 struct gr_g *gri_warm_slot(const struct gr_p *p);
 void gri_take_warm_stack(struct gr_g *g, struct gr_g *warm);
@@ -252,7 +252,7 @@ void gri_take_warm_stack(struct gr_g *g, struct gr_g *warm);
 void gri_g_free(struct gr_m *m, struct gr_g *g);
 /* The same for one that was never born. */
 void gri_g_abandon(struct gr_g *g);
-/* How many were born and have not ended. A walk would overlook one that is born where it has been, by one that ends before it is there. */
+/* How many were born and have not ended. Counted, because a walk can miss one that is born in a slot which it has passed. */
 uint64_t gri_registry_live(void);
 /* How many ended. */
 uint64_t gri_registry_ended(void);
@@ -269,7 +269,7 @@ typedef void gri_slot_fn(void *arg, struct gr_g *g, uint64_t word);
 size_t gri_registry_slots(void); /* that gri_registry_each looks at */
 void gri_registry_each(gri_slot_fn *fn, void *arg);
 uint64_t gri_registry_last_id(void);
-/* Of an id that was not found. -EOWNERDEAD: it lived, or has its number and not yet its life; -ESRCH: there was none so far. */
+/* Why an id was not found. -EOWNERDEAD: it has ended, or was given and is not published yet; -ESRCH: it was never given. */
 int gri_registry_missing(uint64_t id);
 void gri_registry_init(uint64_t max_goroutines);
 uint64_t gri_registry_max(void);
@@ -295,7 +295,7 @@ void gri_tell(struct gr_g *g);
 int gri_hold_by_thread(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns, bool stamped);
 int gri_hold_by_goroutine(struct gr_hold *hold, uint64_t id, uint64_t timeout_ns);
 int gri_hold_self(struct gr_hold *hold);
-/* System stack, of gri_mcall: PROTOCOL's park. */
+/* System stack, of gri_mcall: the goroutine becomes PREEMPTED if it is held, RUNNABLE if its slice is over; else it goes on. */
 void gri_preempt_park(struct gr_m *m, struct gr_g *g, void *arg);
 /* Makes whoever runs on m reach a safe-point: by its next check, or by a signal. `g` for its counters. */
 void gri_poison(struct gr_m *m);

@@ -5,7 +5,7 @@
  * on, with its context as of entry (ctx_syscall). The processor stays reserved; the monitor retakes it if the
  * call takes long. On return the fast path gets it back and the word says RUNNING again by one CAS; held, or
  * without a processor, the goroutine saves itself a second time, into ctx_sched, because a holder may be
- * reading the first context (PROTOCOL rule 4).
+ * reading the first context (rule 4 of docs/life-of-a-suspend.md).
  *
  * In a no-preempt section nothing of this happens: the goroutine stays RUNNING and keeps its processor.
  */

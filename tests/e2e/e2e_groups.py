@@ -146,7 +146,7 @@ def children_born_while_their_parents_are_stopped_are_held_too():
 
 
 def a_client_that_is_killed_while_it_holds_is_forgotten_when_its_lease_ends():
-    """C1: the event says so."""
+    """The event says so."""
     with hog() as (daemon, client, g, path):
         stream = Stream(daemon)
         dying = daemon.client()

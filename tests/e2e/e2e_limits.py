@@ -211,7 +211,7 @@ def tcp_cannot_take_the_places_of_the_unix_socket():
 
 
 def descriptors_run_out_and_the_daemon_says_so_and_recovers():
-    """C6: no spin, recovers, says so."""
+    """No spin, recovers, says so."""
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (96, hard))  # inherited by the daemon

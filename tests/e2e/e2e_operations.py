@@ -191,7 +191,7 @@ def wall_of(text):
 # The sanitizers' runtimes want to be the first library, and an emulator would be preloaded itself.
 @not_under("address", "thread")
 def a_wall_clock_that_jumps_leaves_leases_alone():
-    """C8: forward by two hours, back by four; the longest lease is an hour."""
+    """Forward by two hours, back by four; the longest lease is an hour."""
     if emulator():
         return
     with tempfile.TemporaryDirectory() as directory:
@@ -228,7 +228,7 @@ def a_wall_clock_that_jumps_leaves_leases_alone():
 
 
 def a_daemon_that_was_stopped_releases_each_expired_lease_once():
-    """C14: 3 seconds of SIGSTOP; STOPPED_SECONDS=60 as the stress run has it."""
+    """3 seconds of SIGSTOP; STOPPED_SECONDS=60 as the stress run has it."""
     seconds = float(os.environ.get("STOPPED_SECONDS", "3"))
     with hog("--idle-seconds", "3600") as (daemon, client, g, path):
         stream = Stream(daemon, "?types=suspended,resumed,lease-expired")
@@ -258,7 +258,7 @@ def a_daemon_that_was_stopped_releases_each_expired_lease_once():
 
 @about_loops_without_calls
 def going_down_with_suspensions_releases_them_and_takes_no_new_work():
-    """C3: everybody is let go at once, releases are served, everything else is 503; a second signal ends it at once."""
+    """Everybody is let go at once, releases are served, everything else is 503; a second signal ends it at once."""
     with hog("--drain-seconds", "3600", "--state", "state", stretch=0) as (daemon, client, g, path):
         nap = client.spawn("deadlock", "channel")
         stuck = client.spawn("hog", "scalar", {"stretch": 0})  # never asks whether it is to end
@@ -296,7 +296,7 @@ def going_down_ends_with_0_when_all_have_ended():
 
 
 def a_crash_leaves_a_report_and_ends_the_daemon():
-    """C4: the report names goroutine, module, pc and stack; no isolation is promised."""
+    """The report names goroutine, module, pc and stack; no isolation is promised."""
     with Modules("crash", CRASH) as modules, Daemon("--state", "state", modules=modules.path) as daemon:
         client = daemon.client()
         client.send("POST", "/v1/goroutines", {"module": "crash", "entry": "run"})  # the answer may come too late
@@ -361,7 +361,7 @@ def storms_in_libc_are_suspended_and_the_daemon_answers():
 # Without memory the sanitizers' runtimes end the process, and so does qemu-user, whose own memory the limit is for.
 @not_under("address", "thread", "emulator")
 def memory_runs_out_and_releases_still_work():
-    """C7: spawn and snapshot are answered 503; a release needs no memory."""
+    """Spawn and snapshot are answered 503; a release needs no memory."""
     with hog() as (daemon, client, g, path):
         suspension = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000}).json["id"]
         other = client.want(200, "POST", f"/v1/goroutines/{g}/suspend", {"lease_ms": 3600000}).json["id"]
@@ -401,7 +401,7 @@ def storm(pid, numbers, stop):
 
 
 def checksums_are_right_under_a_storm_of_signals():
-    """C9: SIGPROF and SIGURG from outside at some 10 kHz while goroutines compute; the rounds, not the time, are fixed."""
+    """SIGPROF and SIGURG from outside at some 10 kHz while goroutines compute; the rounds, not the time, are fixed."""
     with Modules("sum", CHECKSUM) as modules:
         results = []
         for stormy in (False, True):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""e2e_saved.py: saved snapshots: consistent cuts in files, whole or not at all (C13)."""
+"""e2e_saved.py: saved snapshots: consistent cuts in files, whole or not at all."""
 import http.client
 import os
 import resource
@@ -69,7 +69,7 @@ def its_core_opens_in_gdb():
 
 
 def a_full_disk_is_507_and_leaves_no_file_and_no_hold():
-    """C13. A limit on the size of files stands for the disk: write fails as it would there."""
+    """A limit on the size of files stands for the disk: write fails as it would there."""
     with daemon_with_state() as daemon:
         client, path = daemon.client(), daemon.path("counter")
         hog = client.spawn("hog", "scalar", {"counter": path})

@@ -1,6 +1,7 @@
 /*
  * fake_host.c: see fake.h.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,7 +79,7 @@ void fake_pull(struct fake_call *fake)
 
 static int host_load_module(void *ctx, const char *name, bool replace, char *err, size_t err_bytes)
 {
-    return strcmp(name, "mod") == 0 ? 1 : -2; /* -ENOENT */
+    return strcmp(name, "mod") == 0 ? 1 : -ENOENT;
 }
 
 char fake_audit[65536];
@@ -90,7 +91,7 @@ static void host_audit(void *ctx, const char *line, size_t size)
     fake_audit[size] = 0;
 }
 
-/* A store of one file, in memory. The next call fails with fake_store_err, if that is set. */
+/* A store of one file, in memory. Writes and removals fail with fake_store_err while that is set. */
 int fake_store_err;
 bool fake_no_store, fake_store_open;
 char fake_store_name[64];
@@ -135,7 +136,7 @@ static int host_store_close(struct api_store_file *file, const char *name)
 static ssize_t host_store_read(void *ctx, const char *name, uint64_t offset, void *to, size_t bytes)
 {
     if (strcmp(name, fake_store_name) || offset > stored.size)
-        return -2; /* -ENOENT */
+        return -ENOENT;
     bytes = bytes < stored.size - offset ? bytes : stored.size - offset;
     memcpy(to, stored.data + offset, bytes);
     return (ssize_t)bytes;
@@ -143,7 +144,7 @@ static ssize_t host_store_read(void *ctx, const char *name, uint64_t offset, voi
 
 static int host_store_remove(void *ctx, const char *name)
 {
-    int err = strcmp(name, fake_store_name) ? -2 : fake_store_err;
+    int err = strcmp(name, fake_store_name) ? -ENOENT : fake_store_err;
     if (!err)
         fake_store_name[0] = 0;
     return err;

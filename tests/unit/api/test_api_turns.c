@@ -67,8 +67,8 @@ static void what_goes_ahead_has_a_place_of_its_own(void **state)
     ask(4, 1, true);
     assert_int_equal(begun, 3);
     assert_int_equal(order[2], 4);
-    ask(5, 1,
-        true); /* one is all that there is; but it is the next, before those that waited longer */
+    /* One is all that there is; but it is the next, before those that waited longer. */
+    ask(5, 1, true);
     assert_int_equal(begun, 3);
     api_turn_end(&gate, &turns[0]);
     assert_int_equal(order[3], 5);

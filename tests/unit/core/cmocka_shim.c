@@ -2,7 +2,7 @@
  * cmocka_shim.c: cmocka for programs whose goroutines must be free to change threads.
  *
  * libcmocka has thread-local variables, and a program that needs such a library has its goroutines wired, each
- * to a thread of its own (CONTRACT: thread-locals). These tests use cmocka on the main thread only. So they
+ * to a thread of its own (docs/caveats.md). These tests use cmocka on the main thread only. So they
  * link this library, which loads cmocka at run time and hands on the few calls that they make.
  */
 #include <dlfcn.h>
