@@ -160,11 +160,10 @@ static const char *module_name(uint64_t pc, const char *path)
     return gri_intern(slash ? slash + 1 : path);
 }
 
-/* An address seen for the first time: room for everything that may be known of it. */
-struct fresh {
+/* What is known of an address, with room for as many names as it may have. */
+union fresh {
     struct gri_named named;
-    struct gri_name room[GRI_INLINED_MAX];
-    struct gri_rules rules;
+    char room[sizeof(struct gri_named) + GRI_INLINED_MAX * sizeof(struct gri_name)];
 };
 
 /*
@@ -183,15 +182,15 @@ static uint64_t behind_check(uint64_t pc)
     return 0;
 }
 
-static int name_address(Dwfl *dwfl, uint64_t pc, struct fresh *fresh)
+/* `named` has room for GRI_INLINED_MAX names. */
+static int name_address(Dwfl *dwfl, uint64_t pc, struct gri_named *named, struct gri_rules *rules)
 {
     void **userdata;
     const char *path;
     uint64_t behind;
-    struct gri_named *named = &fresh->named;
-    *named = (struct gri_named){.pc = pc, .start = pc, .count = 1, .rules = &fresh->rules};
+    *named = (struct gri_named){.pc = pc, .start = pc, .count = 1, .rules = rules};
     named->name[0] = (struct gri_name){0};
-    gri_rules_make(&fresh->rules, NULL);
+    gri_rules_make(rules, NULL);
     Dwfl_Module *module = dwfl_addrmodule(dwfl, pc);
     if (!module)
         return 0;
@@ -201,10 +200,10 @@ static int name_address(Dwfl *dwfl, uint64_t pc, struct fresh *fresh)
     if (!*userdata)
         return -ENOMEM;
     named->module = module_name(pc, path);
-    gri_symbols_rules(*userdata, pc, &fresh->rules);
-    if (fresh->rules.caller == GRI_CALLER_UNKNOWN && (behind = behind_check(pc))) {
-        gri_symbols_rules(*userdata, behind, &fresh->rules);
-        fresh->rules.in_check = true;
+    gri_symbols_rules(*userdata, pc, rules);
+    if (rules->caller == GRI_CALLER_UNKNOWN && (behind = behind_check(pc))) {
+        gri_symbols_rules(*userdata, behind, rules);
+        rules->in_check = true;
     }
     size_t before = gri_symbols_bytes(*userdata);
     int count = gri_symbols_name(*userdata, pc, named->name, GRI_INLINED_MAX, &named->start);
@@ -218,11 +217,12 @@ static int name_address(Dwfl *dwfl, uint64_t pc, struct fresh *fresh)
 /* What is known of the instruction at pc; NULL: no memory. */
 static const struct gri_named *named_get(Dwfl *dwfl, uint64_t pc)
 {
-    struct fresh fresh;
+    union fresh fresh;
+    struct gri_rules rules;
     const struct gri_named *named = gri_symbol_cache_get(pc);
     if (named)
         return named;
-    if (name_address(dwfl, pc, &fresh) != 0)
+    if (name_address(dwfl, pc, &fresh.named, &rules) != 0)
         return NULL;
     return gri_symbol_cache_put(&fresh.named);
 }
