@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import Daemon, counter, counts, gdb_program, main, until
+from harness import Daemon, counts, gdb_program, main, until
 
 MODULE = r"""
 #include <grasp/goroutine.h>

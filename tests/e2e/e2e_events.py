@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """e2e_events.py: the stream of events agrees with the lists, goes on where one left off, and waits for nobody."""
-from harness import Daemon, Stream, hog, main, until
+from harness import Daemon, Stream, main, until
 
 
 def suspensions_modules_and_log_lines_are_told_in_order():

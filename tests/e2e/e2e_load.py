@@ -157,15 +157,12 @@ def errors_are_counted_by_class():
 
 
 def nobody_there_is_said_so():
-    with Daemon() as daemon:
-        env = {k: v for k, v in os.environ.items() if not k.startswith("GRASP_")}
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
-            run = subprocess.run([os.path.join(Daemon.bin, "grasp-load"), "--url", f"127.0.0.1:{unused.getsockname()[1]}",
-                                  "-n", "3"], capture_output=True, text=True, env=env, timeout=HANG_SECONDS, check=False)
-        assert run.returncode == 3 and "could not connect" in run.stdout, run
-        # A token that is not right is an answer, and an error.
-        del daemon
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GRASP_")}
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        run = subprocess.run([os.path.join(Daemon.bin, "grasp-load"), "--url", f"127.0.0.1:{unused.getsockname()[1]}",
+                              "-n", "3"], capture_output=True, text=True, env=env, timeout=HANG_SECONDS, check=False)
+    assert run.returncode == 3 and "could not connect" in run.stdout, run
 
 
 def too_few_descriptors_are_said_so():

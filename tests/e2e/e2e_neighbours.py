@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 
-from harness import Daemon, HANG_SECONDS, emulator, hog, main, until
+from harness import Daemon, HANG_SECONDS, emulator, hog, main
 
 HEAD = b"POST /v1/goroutines HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = json.dumps({"module": "deadlock", "entry": "channel", "labels": {"from": "slow"}}).encode()
