@@ -88,7 +88,6 @@ def a_list_and_the_events_after_it_miss_nothing():
 
 
 def a_slow_reader_is_dropped_alone():
-    """C12"""
     with Daemon("--procs", "2", modules=Daemon.own_modules) as daemon:
         client = daemon.client()
         slow, quick = Stream(daemon, "?types=log"), Stream(daemon, "?types=suspended")

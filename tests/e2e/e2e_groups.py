@@ -41,7 +41,6 @@ def each_moves(path):
 
 
 def ten_thousand_are_stopped_listed_and_let_go_together():
-    """C2"""
     with Daemon(modules=Daemon.own_modules) as daemon:
         client = daemon.client()
         root, path = crowd(daemon, client, 10000, 100000)
@@ -169,7 +168,7 @@ def a_client_that_goes_before_its_answer_holds_nothing():
 
 
 def a_thousand_clients_on_one_goroutine_leave_no_hold():
-    """C11, on as many connections as the daemon takes."""
+    """On as many connections as the daemon takes."""
     with hog() as (daemon, client, g, path):
         def one(_):
             mine = daemon.client()

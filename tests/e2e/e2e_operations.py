@@ -287,7 +287,7 @@ def going_down_with_suspensions_releases_them_and_takes_no_new_work():
 
 
 def going_down_ends_with_0_when_all_have_ended():
-    """C3, the other half: nobody has to be waited for once they are let go."""
+    """The other half: nobody has to be waited for once they are let go."""
     with hog("--drain-seconds", "3600", entry="calls") as (daemon, client, g, path):
         client.spawn("deadlock", "cycle")
         client.want(201, "POST", "/v1/suspensions", {"all": True, "lease_ms": 3600000})

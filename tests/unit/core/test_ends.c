@@ -1,5 +1,5 @@
 /*
- * test_ends.c: what a program says before it dies of a goroutine's fault (G22, C4) or of a misuse of the runtime.
+ * test_ends.c: what a program says before it dies of a goroutine's fault (G22) or of a misuse of the runtime.
  *
  * Each case runs this program again with the name of a way to die; the child writes to a pipe and must end by
  * SIGABRT or the signal of its fault, never by exit. The parent does not start a runtime.
@@ -297,7 +297,7 @@ static void expect_said(const char *text)
         fail_msg("\"%s\" is not in the report:\n%s", text, report);
 }
 
-/* A1: at several sizes of stack. */
+/* At several sizes of stack. */
 static void a_stack_overflow_is_reported_at_every_size(void **state)
 {
     static const char *const sizes[] = {"0",      "65536",   "69632",   "131072",
