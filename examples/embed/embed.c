@@ -77,6 +77,7 @@ static void report(void *arg)
     }
 }
 
+/* Where gr_serve makes it if it is not told; named here because it is printed. */
 static const char *default_socket(void)
 {
     static char path[256];
@@ -84,7 +85,7 @@ static const char *default_socket(void)
     if (dir && *dir)
         snprintf(path, sizeof(path), "%s/grasp-%d.sock", dir, (int)getpid());
     else
-        snprintf(path, sizeof(path), "/tmp/grasp-%u-%d.sock", (unsigned)getuid(), (int)getpid());
+        snprintf(path, sizeof(path), "/tmp/grasp-%d-%u.sock", (int)getpid(), (unsigned)getuid());
     return path;
 }
 

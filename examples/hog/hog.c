@@ -10,9 +10,8 @@
  *   calls    a loop that calls a function each round, as most code does
  *
  * A loop without calls cannot learn that it is to end. So it runs in stretches of `stretch` rounds
- * without any call (default 200 million, some tenths of a second) and asks in between. {"stretch":
- * 0} never asks: such a goroutine ends with its process, and only an asynchronous stop gets hold of
- * it.
+ * without any call (default 200 million, some tenths of a second) and asks in between. One with
+ * {"stretch": 0} never asks: it ends with its process, and only an asynchronous stop gets hold of it.
  *
  *   {"counter": PATH, "seconds": N, "stretch": ROUNDS}     all optional; "seconds" at most 10^9
  */

@@ -86,8 +86,7 @@ static void generate(void *arg)
     source_leave(source);
 }
 
-/* Starts the generator; the caller owns the source and the receiving end of its channel. NULL: no
- * memory. */
+/* Starts the generator; the caller owns the source and the receiving end of its channel. NULL: no memory. */
 static struct source *start_source(void)
 {
     struct source *source = malloc(sizeof(*source));
@@ -119,8 +118,7 @@ static void filter_main(void *arg)
     link_leave(f.out);
 }
 
-/* Puts a filter behind `in`; returns the new end of the chain, or NULL, and then `in` still is the
- * end. */
+/* Puts a filter behind `in`; returns the new end of the chain, or NULL, and then `in` still is the end. */
 static struct link *add_filter(struct link *in, uint64_t prime)
 {
     struct filter *f = malloc(sizeof(*f));
@@ -140,8 +138,7 @@ static struct link *add_filter(struct link *in, uint64_t prime)
     return NULL;
 }
 
-/* Receives `count` primes from the chain that begins at *end, which moves along. 0 or a negative
- * errno. */
+/* Receives `count` primes from the chain that begins at *end, which moves along. 0 or a negative errno. */
 static int collect(struct link **end, uint64_t count, uint64_t *last)
 {
     for (uint64_t i = 0; i < count; i++) {

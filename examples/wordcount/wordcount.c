@@ -8,8 +8,7 @@
  * The root waits for all; if it is asked to end meanwhile it raises `stop` and leaves. The job is
  * freed by whoever leaves last.
  *
- *   {"dir": PATH, "top": K}     top: how many of the most frequent words to tell, default 10, at
- * most 100
+ *   {"dir": PATH, "top": K}     top: so many of the most frequent words, default 10, at most 100
  *
  * Locks: job.lock guards what the comment at `words` says.
  */
