@@ -128,17 +128,18 @@ long gri_wrap_syscall_likely(struct gr_g *g, long nr, const long args[6])
 
 /* ---- Waiting for a descriptor ---------------------------------------------------------------- */
 
-static uint64_t socket_deadline(int fd, int option)
+uint64_t gri_wrap_socket_deadline(int fd, int option)
 {
     struct timeval timeout = {0, 0};
+    struct timespec time;
     socklen_t bytes = sizeof timeout;
 
     if (GRI_RAW(SYS_getsockopt, fd, SOL_SOCKET, option, (long)&timeout, (long)&bytes) < 0)
         return 0;
     if (timeout.tv_sec == 0 && timeout.tv_usec == 0)
         return 0;
-    return gri_now_ns() + (uint64_t)timeout.tv_sec * 1000000000u +
-           (uint64_t)timeout.tv_usec * 1000u;
+    time = (struct timespec){timeout.tv_sec, timeout.tv_usec * 1000};
+    return gri_now_ns() + gri_wrap_ns(&time);
 }
 
 int gri_wrap_wait(struct gr_g *g, int fd, int events, int option, uint64_t *deadline_ns)
@@ -153,7 +154,7 @@ int gri_wrap_wait(struct gr_g *g, int fd, int events, int option, uint64_t *dead
     if (gri_wrap_cancelled(g))
         return -ECANCELED;
     if (option >= 0 && *deadline_ns == 0)
-        *deadline_ns = socket_deadline(fd, option);
+        *deadline_ns = gri_wrap_socket_deadline(fd, option);
     result = gri_poll_wait(fd, events, *deadline_ns);
     return result == -ETIMEDOUT ? -EAGAIN : result;
 }
@@ -191,8 +192,10 @@ size_t gri_wrap_iov_bytes(const struct iovec *iov, int count)
 
 /* ---- Time ------------------------------------------------------------------------------------ */
 
-static uint64_t timespec_ns(const struct timespec *time)
+uint64_t gri_wrap_ns(const struct timespec *time)
 {
+    if (time->tv_sec >= INT64_MAX / 1000000000)
+        return INT64_MAX;
     return (uint64_t)time->tv_sec * 1000000000u + (uint64_t)time->tv_nsec;
 }
 
@@ -203,8 +206,8 @@ int gri_wrap_deadline(clockid_t clock, const struct timespec *at, uint64_t *dead
 
     if (at->tv_nsec < 0 || at->tv_nsec > 999999999 || clock_gettime(clock, &now) != 0)
         return -EINVAL;
-    now_ns = timespec_ns(&now);
-    at_ns = at->tv_sec < 0 ? 0 : timespec_ns(at);
+    now_ns = gri_wrap_ns(&now);
+    at_ns = at->tv_sec < 0 ? 0 : gri_wrap_ns(at);
     *deadline_ns = gri_now_ns() + (at_ns > now_ns ? at_ns - now_ns : 0);
     return 0;
 }

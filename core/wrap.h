@@ -147,6 +147,10 @@ long gri_wrap_socket_read(struct gr_g *g, int fd, const struct iovec *iov, int c
 long gri_wrap_socket_write(struct gr_g *g, int fd, const struct iovec *iov, int count);
 size_t gri_wrap_iov_bytes(const struct iovec *iov, int count);
 
+/* Nanoseconds of a time that is not negative; INT64_MAX, some three centuries, stands for all that is longer. */
+uint64_t gri_wrap_ns(const struct timespec *time);
+/* The deadline (monotonic) of a call on fd by its socket time-out `option`; 0: it has none. */
+uint64_t gri_wrap_socket_deadline(int fd, int option);
 /* The deadline (monotonic) of an absolute time on `clock`; -EINVAL: a clock or time that cannot be
  * converted. */
 int gri_wrap_deadline(clockid_t clock, const struct timespec *at, uint64_t *deadline_ns);

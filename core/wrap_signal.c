@@ -251,8 +251,7 @@ static int wrap_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct 
     if (timeout) {
         if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999999999)
             return (int)gri_wrap_result(-EINVAL);
-        deadline =
-            gri_now_ns() + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+        deadline = gri_now_ns() + gri_wrap_ns(timeout);
     }
     return (int)gri_wrap_result(await_signal(g, set, info, deadline));
 }

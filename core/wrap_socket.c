@@ -327,14 +327,13 @@ static long await_connection(struct gr_g *g, int fd)
 {
     int error = 0;
     socklen_t bytes = sizeof error;
-    uint64_t deadline = 0;
     long result;
 
     if (gri_wrap_cancelled(g))
         return -ECANCELED;
-    result = gri_poll_wait(fd, POLLOUT, deadline);
+    result = gri_poll_wait(fd, POLLOUT, gri_wrap_socket_deadline(fd, SO_SNDTIMEO));
     if (result < 0)
-        return result;
+        return result == -ETIMEDOUT ? -EINPROGRESS : result; /* as the kernel has it; it goes on */
     result = GRI_RAW(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, (long)&error, (long)&bytes);
     return result < 0 ? result : -error;
 }

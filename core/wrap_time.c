@@ -18,14 +18,6 @@ static bool timespec_valid(const struct timespec *time)
     return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < 1000000000;
 }
 
-/* Saturating: five centuries are enough. */
-static uint64_t timespec_ns(const struct timespec *time)
-{
-    if (time->tv_sec >= INT64_MAX / 1000000000)
-        return INT64_MAX;
-    return (uint64_t)time->tv_sec * 1000000000u + (uint64_t)time->tv_nsec;
-}
-
 /* 0 or -ECANCELED; *left_ns: what was not slept. */
 static int sleep_ns(uint64_t ns, uint64_t *left_ns)
 {
@@ -55,7 +47,7 @@ static int wrap_nanosleep(const struct timespec *time, struct timespec *rest)
         return nanosleep(time, rest);
     if (!timespec_valid(time))
         return (int)gri_wrap_result(-EINVAL);
-    result = sleep_ns(timespec_ns(time), &left);
+    result = sleep_ns(gri_wrap_ns(time), &left);
     if (result < 0)
         give_rest(rest, left);
     return (int)gri_wrap_result(result);
@@ -71,7 +63,7 @@ static bool clock_is_wall(clockid_t clock)
 /* Sleeps again while the clock has not come to `time`: it may have been set back. */
 static int sleep_until(clockid_t clock, const struct timespec *time)
 {
-    uint64_t until_ns = timespec_ns(time);
+    uint64_t until_ns = gri_wrap_ns(time);
 
     /* Each round sleeps for what is missing by that clock, which is asked once: time goes on between two looks. */
     for (;;) {
@@ -81,7 +73,7 @@ static int sleep_until(clockid_t clock, const struct timespec *time)
 
         if (clock_gettime(clock, &now) != 0)
             return EINVAL;
-        now_ns = timespec_ns(&now);
+        now_ns = gri_wrap_ns(&now);
         if (now_ns >= until_ns)
             return 0;
         result = gri_sleep(until_ns - now_ns);
@@ -106,7 +98,7 @@ static int wrap_clock_nanosleep(clockid_t clock, int flags, const struct timespe
         return (int)-GRI_SYS(g, SYS_clock_nanosleep, clock, flags, (long)time, (long)rest);
     if (flags & TIMER_ABSTIME)
         return sleep_until(clock, time);
-    result = sleep_ns(timespec_ns(time), &left);
+    result = sleep_ns(gri_wrap_ns(time), &left);
     if (result < 0)
         give_rest(rest, left);
     return -result;
@@ -145,7 +137,7 @@ static int wrap_thrd_sleep(const struct timespec *time, struct timespec *rest)
         return thrd_sleep(time, rest);
     if (!timespec_valid(time))
         return -2;
-    result = sleep_ns(timespec_ns(time), &left);
+    result = sleep_ns(gri_wrap_ns(time), &left);
     if (result < 0)
         give_rest(rest, left);
     return (int)gri_wrap_result(result);

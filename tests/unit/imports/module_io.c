@@ -126,6 +126,31 @@ static int receive_timeout(const char *args)
 }
 GR_ENTRY("receive_timeout", receive_timeout, "SO_RCVTIMEO keeps its meaning");
 
+/* The queue of a listener with backlog 0 is soon full; then the kernel drops what asks for a connection. */
+static int connect_timeout(const char *args)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval timeout = {0, 20000};
+    socklen_t bytes = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), fd[5];
+
+    (void)args;
+    CHECK(bind(listener, (struct sockaddr *)&at, sizeof at) == 0 && listen(listener, 0) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&at, &bytes) == 0);
+    for (int i = 0; i < 4; i++) {
+        fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        CHECK(connect(fd[i], (struct sockaddr *)&at, sizeof at) == 0 || errno == EINPROGRESS);
+    }
+    fd[4] = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(setsockopt(fd[4], SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0);
+    CHECK(connect(fd[4], (struct sockaddr *)&at, sizeof at) == -1 && errno == EINPROGRESS);
+    for (int i = 0; i < 5; i++)
+        close(fd[i]);
+    close(listener);
+    return 0;
+}
+GR_ENTRY("connect_timeout", connect_timeout, "SO_SNDTIMEO ends a connect, too");
+
 static void serve_one(void *arg)
 {
     struct helper *helper = arg;
@@ -318,6 +343,43 @@ static int readiness_wakes(const char *args)
     return 0;
 }
 GR_ENTRY("readiness_wakes", readiness_wakes, "poll, select and epoll_wait return when ready");
+
+struct far {
+    struct helper helper;
+    sem_t sem;
+};
+
+static void post_and_poke(void *arg)
+{
+    struct far *far = arg;
+
+    usleep(2000);
+    sem_post(&far->sem);
+    poke(&far->helper);
+}
+
+/* Nanoseconds of these are more than 64 bits hold: a multiple of 2^64, by which the time was over at once. */
+static int far_deadlines_wait(const char *args)
+{
+    struct timespec until = {(time_t)1 << 62, 0};
+    struct timeval timeout = {(time_t)1 << 55, 0};
+    struct far far = {0};
+    char c;
+
+    (void)args;
+    CHECK(sem_init(&far.sem, 0, 0) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, far.helper.fd) == 0);
+    CHECK(setsockopt(far.helper.fd[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0);
+    gr_waitgroup_add(&far.helper.done, 1);
+    CHECK(gr_go(post_and_poke, &far) != 0);
+    CHECK(sem_timedwait(&far.sem, &until) == 0);
+    CHECK(recv(far.helper.fd[0], &c, 1, 0) == 1);
+    CHECK(gr_waitgroup_wait(&far.helper.done) == 0 && far.helper.result == 0);
+    close(far.helper.fd[0]);
+    close(far.helper.fd[1]);
+    return 0;
+}
+GR_ENTRY("far_deadlines_wait", far_deadlines_wait, "a time-out of centuries is none of nothing");
 
 /* ---- Pointers to functions ------------------------------------------------------------------- */
 
