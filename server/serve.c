@@ -23,14 +23,23 @@ static int copy(char **out, const char *text)
     return text && !*out ? -ENOMEM : 0;
 }
 
+/* As server.h has it; the grasp program looks for grasp-*.sock in both places. */
+static char *default_unix(void)
+{
+    const char *dir = getenv("XDG_RUNTIME_DIR");
+    char *path = NULL;
+    int size = dir && *dir
+                   ? asprintf(&path, "%s/grasp-%d.sock", dir, (int)getpid())
+                   : asprintf(&path, "/tmp/grasp-%u-%d.sock", (unsigned)geteuid(), (int)getpid());
+    return size < 0 ? NULL : path;
+}
+
 static int configure(struct srv_config *config, const struct gr_serve_opts *opts)
 {
     static const struct gr_serve_opts none;
-    char name[32];
     srv_config_init(config);
     opts = opts ? opts : &none;
-    snprintf(name, sizeof name, "grasp-%d", (int)getpid());
-    config->unix_path = opts->unix_path ? strdup(opts->unix_path) : srv_default_unix(name);
+    config->unix_path = opts->unix_path ? strdup(opts->unix_path) : default_unix();
     config->no_auth = opts->no_auth;
     config->listen_count = opts->listen ? 1 : 0;
     if (!config->unix_path || copy(&config->listen[0], opts->listen) ||
@@ -40,9 +49,35 @@ static int configure(struct srv_config *config, const struct gr_serve_opts *opts
     return 0;
 }
 
+/* The socket that a program leaves behind when it ends would be tried by whoever looks for a daemon. */
+static char *left_behind;
+static pid_t left_by;
+
+static void remove_socket(void)
+{
+    /* A child made by fork has its own exit. */
+    if (left_by == getpid())
+        unlink(left_behind);
+}
+
+static void remove_at_exit(const struct srv_config *config)
+{
+    /* The working directory may be another one by then. */
+    left_behind =
+        config->unix_path[0] == '/' ? strdup(config->unix_path) : realpath(config->unix_path, NULL);
+    left_by = getpid();
+    if (left_behind && atexit(remove_socket))
+        left_by = 0;
+}
+
 int gr_serve(const struct gr_serve_opts *opts, char *err, size_t err_bytes)
 {
     static _Atomic(int) served;
+    char ignored[1];
+    if (!err) {
+        err = ignored;
+        err_bytes = 0;
+    }
     /* Relaxed: it only decides who goes on. */
     if (atomic_exchange_explicit(&served, 1, memory_order_relaxed)) {
         snprintf(err, err_bytes, "the control plane of this process runs already");
@@ -61,8 +96,13 @@ int gr_serve(const struct gr_serve_opts *opts, char *err, size_t err_bytes)
     result = srv_setup_tokens(server, err, err_bytes);
     if (!result)
         result = srv_start(server, err, err_bytes);
-    if (!result)
-        return 0; /* the server is the loop thread's from here on */
+    if (!result) {
+        /* The server is the loop thread's from here on. */
+        remove_at_exit(&server->config);
+        if (err_bytes)
+            err[0] = 0;
+        return 0;
+    }
 fail:
     atomic_store_explicit(&served, 0, memory_order_relaxed);
     if (server)

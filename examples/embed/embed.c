@@ -77,7 +77,7 @@ static void report(void *arg)
     }
 }
 
-/* Where gr_serve makes it if it is not told; named here because it is printed. */
+/* Where gr_serve's is if none is said. */
 static const char *default_socket(void)
 {
     static char path[256];
@@ -85,13 +85,12 @@ static const char *default_socket(void)
     if (dir && *dir)
         snprintf(path, sizeof(path), "%s/grasp-%d.sock", dir, (int)getpid());
     else
-        snprintf(path, sizeof(path), "/tmp/grasp-%d-%u.sock", (int)getpid(), (unsigned)getuid());
+        snprintf(path, sizeof(path), "/tmp/grasp-%u-%d.sock", (unsigned)geteuid(), (int)getpid());
     return path;
 }
 
 static int parse(int argc, char **argv, struct gr_serve_opts *opts)
 {
-    opts->unix_path = default_socket();
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--unix") == 0 && i + 1 < argc) {
             opts->unix_path = argv[++i];
@@ -135,13 +134,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "embed: no memory for goroutines\n");
         return 1;
     }
-    printf("embed ready unix=%s\n", opts.unix_path);
-    printf("try: curl --unix-socket %s 'http://localhost/v1/goroutines?format=text'\n",
-           opts.unix_path);
+    const char *path = opts.unix_path ? opts.unix_path : default_socket();
+    printf("embed ready unix=%s\n", path);
+    printf("try: curl --unix-socket %s 'http://localhost/v1/goroutines?format=text'\n", path);
     fflush(stdout);
     char signo;
     while (read(signal_pipe[0], &signo, 1) < 0 && errno == EINTR)
         ;
-    unlink(opts.unix_path);
     return 0;
 }

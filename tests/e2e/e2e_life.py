@@ -238,6 +238,30 @@ def a_program_with_the_control_plane_inside_is_controlled():
             process.stdout.close()
 
 
+def a_program_without_options_has_its_socket_where_the_header_says():
+    """And leaves none behind when it returns from main."""
+    with tempfile.TemporaryDirectory() as directory:
+        for runtime in (directory, None):
+            environment = {k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"}
+            if runtime:
+                environment["XDG_RUNTIME_DIR"] = runtime
+            process = subprocess.Popen([os.path.join(Daemon.bin, "embed")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                       text=True, env=environment)
+            try:
+                process.stdout.readline()
+                path = f"{runtime}/grasp-{process.pid}.sock" if runtime else f"/tmp/grasp-{os.getuid()}-{process.pid}.sock"
+                client = Client(UnixConnection(path))
+                assert client.get("/v1/modules")["items"], path
+                client.close()
+                process.terminate()
+                assert process.wait(HANG_SECONDS) == 0
+                assert not os.path.exists(path), path
+            finally:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+
+
 main([
     the_ready_line_is_the_first_on_stdout,
     bad_flags_end_with_2_and_name_the_flag,
@@ -254,4 +278,5 @@ main([
     waiting_requests_are_answered_at_the_end,
     stopped_and_continued_it_releases_what_expired,
     a_program_with_the_control_plane_inside_is_controlled,
+    a_program_without_options_has_its_socket_where_the_header_says,
 ])

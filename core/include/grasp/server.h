@@ -23,7 +23,8 @@ struct gr_serve_opts {
 
 /*
  * Starts the runtime if it does not run yet, and the control plane in a thread of its own. opts NULL: a Unix socket only.
- * Returns once requests are answered. 0 or negative errno with a sentence in err. From main or any thread that is no goroutine.
+ * Returns once requests are answered. 0, or negative errno with a sentence in err, which may be NULL. From main or any thread that
+ * is no goroutine. exit removes the socket; there is no other end.
  */
 int gr_serve(const struct gr_serve_opts *opts, char *err, size_t err_bytes);
 
