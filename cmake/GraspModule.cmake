@@ -3,8 +3,8 @@
 #
 # Build a workload module NAME.so in GRASP_MODULE_DIRECTORY, or a program that embeds Grasp in
 # CMAKE_RUNTIME_OUTPUT_DIRECTORY, with grasp-cc. They work in Grasp's own build and after
-# find_package(grasp). OPTIONS are flags of the compiler (default: -O2 -Wall -Wextra), LIBRARIES come
-# last on the linker's line. The target is called NAME-module or NAME-program and is part of the
+# find_package(grasp). OPTIONS are flags of the compiler (default: -O2 -Wall -Wextra), LIBRARIES are
+# words of the linker's line (-lz, a path), and come last on it. The target is called NAME-module or NAME-program and is part of the
 # default build. Flags of one source: set_source_files_properties(… PROPERTIES COMPILE_OPTIONS "…").
 #
 # The compiler is CMAKE_C_COMPILER; CMAKE_C_FLAGS are not used. Of the sanitizers of a build of Grasp's own

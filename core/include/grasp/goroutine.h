@@ -65,7 +65,7 @@ struct gr_entry {
 struct gr_go_opts {
     void (*fn)(void *);
     void *arg;
-    const char *name;         /* NULL: the function's symbol; copied, GR_NAME_MAX bytes */
+    const char *name;         /* NULL: none, and lists show where it is; copied, GR_NAME_MAX bytes */
     const char *const *labels; /* key, value, key, value, …, NULL; added to the inherited ones; may be NULL */
     size_t stack_bytes;       /* 0: the default, 192 KiB usable; rounded up to pages; 64 KiB … 1 GiB */
     bool stack_private;       /* nobody else touches this stack while the goroutine waits */

@@ -137,7 +137,7 @@ struct gr_info {
     bool suspended;   /* holds > 0 and stopped */
     unsigned holds;
     bool cancelled, wired, pinned, folded;
-    char name[GR_NAME_MAX + 1];
+    char name[GR_NAME_MAX + 1]; /* an entry's, or as gr_go_opts said; "": none */
     char module[GR_NAME_MAX + 1];
     char entry[GR_NAME_MAX + 1]; /* of the root's entry; "" if started by gr_go from outside */
     char wait_reason[32];        /* "" unless waiting: "chan receive", "sleep", "poll", … */
