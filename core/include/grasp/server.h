@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 struct gr_serve_opts {
-    const char *unix_path;   /* NULL: $XDG_RUNTIME_DIR/grasp-PID.sock, or /tmp/grasp-PID-UID.sock */
+    const char *unix_path;   /* NULL: $XDG_RUNTIME_DIR/grasp-PID.sock, or /tmp/grasp-UID-PID.sock */
     const char *listen;      /* "HOST:PORT" on loopback, NULL: no TCP */
     const char *modules_dir; /* NULL: loading modules is refused */
     const char *state_dir;   /* an existing directory for saved snapshots, audit log and token; NULL: none */
