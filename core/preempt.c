@@ -26,7 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SIGNAL_STACK_EXTRA 16384 /* over what the kernel asks for (AT_MINSIGSTKSZ) */
+/* Handlers of the program's that may interrupt each other, at least; and a kernel's frame where it doesn't say how large they get. */
+#define SIGNAL_NEST        8
+#define SIGNAL_FRAME_BYTES 12288
+#define SIGNAL_STACK_EXTRA 16384 /* what handlers need besides */
 #define RETRY_NS           40000 /* after a refusal the monitor looks within this */
 
 _Atomic(uint64_t) gri_count_signals, gri_count_resent;
@@ -368,9 +371,15 @@ int gri_preempt_init(void)
     return 0;
 }
 
+/* What is not used takes address space only. A handler's entry check saves the vectors before it knows where it is. */
 static size_t signal_stack_bytes(void)
 {
-    return (getauxval(AT_MINSIGSTKSZ) + SIGNAL_STACK_EXTRA + 4095) & ~(size_t)4095;
+    size_t frame = getauxval(AT_MINSIGSTKSZ);
+
+    if (frame < SIGNAL_FRAME_BYTES)
+        frame = SIGNAL_FRAME_BYTES;
+    return (SIGNAL_NEST * (frame + arch_vectors_bytes()) + SIGNAL_STACK_EXTRA + 4095) &
+           ~(size_t)4095;
 }
 
 int gri_thread_signals_prepare(struct gr_m *m)

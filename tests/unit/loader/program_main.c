@@ -135,6 +135,32 @@ static int signalled(const char *args)
 }
 GR_ENTRY("signalled", signalled, "runs a handler that main installed before the runtime started");
 
+/* Handlers that interrupt each other have room on the signal stack. */
+static const int nested[] = {SIGUSR2, SIGALRM, SIGVTALRM, SIGWINCH,
+                             SIGIO,   SIGHUP,  SIGTERM,   SIGCHLD};
+#define NESTED (int)(sizeof nested / sizeof nested[0])
+static volatile int depth, deepest;
+
+static void on_nested(int signo)
+{
+    (void)signo;
+    if (++depth < NESTED)
+        raise(nested[depth]);
+    else
+        deepest = depth;
+    depth--;
+}
+
+static int nest(const char *args)
+{
+    (void)args;
+    for (int i = 0; i < NESTED; i++)
+        EXPECT(signal(nested[i], on_nested) != SIG_ERR);
+    EXPECT(raise(nested[0]) == 0 && deepest == NESTED && depth == 0);
+    return 0;
+}
+GR_ENTRY("nest", nest, "interrupts handlers by others");
+
 static void told(struct gr_hold *hold)
 {
     (void)hold;
@@ -200,12 +226,13 @@ int main(void)
         return 1;
     }
     EXPECT(gr_module_info("main", &info) == 0);
-    EXPECT(info.loaded && !info.wired && info.entry_count == 3);
+    EXPECT(info.loaded && !info.wired && info.entry_count == 4);
     /* Its own read is a stub as well, and so is what dlsym finds. */
     EXPECT(lies_in((void *)table[0], "libgrasp"));
     EXPECT(dladdr((void *)table[0], &where) && strstr(where.dli_fname, "libc.so"));
     EXPECT((void *)table[0] == dlsym(RTLD_DEFAULT, "read"));
     EXPECT(run("reader", &code) == 0 && code == 0);
+    EXPECT(run("nest", &code) == 0 && code == 0);
     EXPECT(check_handler() == 0);
     return check_spin();
 }
