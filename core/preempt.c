@@ -227,8 +227,9 @@ void arch_on_check(struct arch_frame *frame, void *vectors, size_t headroom)
 
     arch_regs_from_frame(&regs, frame, false);
     if (!g) {
-        /* A foreign thread that was poisoned by mistake, or a system stack: never again until someone asks. */
-        atomic_store_explicit((_Atomic(uint64_t) *)arch_guard_slot(), 0, memory_order_relaxed);
+        /* A foreign thread that was poisoned by mistake: never again until someone asks. A worker's is the next goroutine's. */
+        if (!gri_m())
+            atomic_store_explicit((_Atomic(uint64_t) *)arch_guard_slot(), 0, memory_order_relaxed);
         return;
     }
     if (!on_stack_of(g, regs.sp))

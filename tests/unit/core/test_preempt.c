@@ -6,8 +6,11 @@
 
 #include <grasp/inspect.h>
 
+#include <dirent.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -383,6 +386,80 @@ static void nobody_is_stopped_while_it_has_the_loaders_lock(void **state)
     spinner_end(&s);
 }
 
+/* ---- Handlers of the program's --------------------------------------------------------------- */
+
+#define SIGNALS 20000
+
+static atomic_ulong handled, unchecked;
+
+/* The guard slot of this thread: 0 means that no entry check finds an overflow, or a request. */
+static uint64_t guard_slot(void)
+{
+    uint64_t value;
+
+#ifdef __x86_64__
+    __asm__ volatile("movq %%fs:0x70, %0" : "=r"(value));
+#else
+    __asm__ volatile("mrs %0, tpidr_el0\n\tldr %0, [%0, #8]" : "=r"(value));
+#endif
+    return value;
+}
+
+static void on_usr2(int number)
+{
+    (void)number;
+    my_turn(0, 1);
+    atomic_fetch_add_explicit(&handled, 1, memory_order_relaxed);
+}
+
+static void yield_and_look(void *arg)
+{
+    struct spinner *s = arg;
+
+    while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
+        gr_yield();
+        if (guard_slot() == 0)
+            atomic_fetch_add_explicit(&unchecked, 1, memory_order_relaxed);
+    }
+}
+
+static void signal_all_threads(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *task;
+
+    assert_non_null(tasks);
+    while ((task = readdir(tasks))) {
+        if (task->d_name[0] != '.')
+            syscall(SYS_tgkill, getpid(), atoi(task->d_name), SIGUSR2);
+    }
+    closedir(tasks);
+}
+
+/* Its own check fails on a thread that has the next goroutine's guard already, and a request for it. */
+static void a_handler_between_two_goroutines_leaves_the_next_its_guard(void **state)
+{
+    struct sigaction action = {.sa_handler = on_usr2, .sa_flags = SA_RESTART};
+    struct spinner s[4] = {0};
+
+    (void)state;
+    assert_int_equal(sigaction(SIGUSR2, &action, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        s[i].id = gr_go(yield_and_look, &s[i]);
+    while (atomic_load(&handled) < SIGNALS) {
+        struct gr_hold h = {0};
+
+        signal_all_threads();
+        hold(&h, s[atomic_load(&handled) % 4].id);
+        release(&h);
+    }
+    for (int i = 0; i < 4; i++)
+        spinner_end(&s[i]);
+    assert_int_equal(atomic_load(&unchecked), 0);
+    action.sa_handler = SIG_DFL;
+    assert_int_equal(sigaction(SIGUSR2, &action, NULL), 0);
+}
+
 /* What is saved lies on the stack of who is stopped, of which an entry check leaves 16 KiB. */
 static void a_stop_takes_no_room_for_registers_that_are_not_saved(void **state)
 {
@@ -447,6 +524,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(errno_and_identity_stay_the_goroutines_own, short_slices,
                                         usual_slices),
         cmocka_unit_test(nobody_is_stopped_while_it_has_the_loaders_lock),
+        cmocka_unit_test(a_handler_between_two_goroutines_leaves_the_next_its_guard),
         cmocka_unit_test(a_stop_takes_no_room_for_registers_that_are_not_saved),
         cmocka_unit_test(switched_off_no_signal_stops_anybody_and_the_time_out_says_so),
     };
