@@ -129,7 +129,7 @@ void api_handle_pprof_goroutine(struct api_call *call)
 {
     const char *debug = api_param(call, "debug");
     enum api_sink_form form;
-    if (debug && strcmp(debug, "2") == 0 && !api_param(call, "format"))
+    if (debug && strtol(debug, NULL, 10) >= 2 && !api_param(call, "format"))
         traceback_start(call);
     else if (api_sink_choose(call, &form))
         reply_goroutines(call, form);

@@ -203,14 +203,19 @@ static void one_that_does_not_stop_is_shown_where_it_was_seen(void **state)
 {
     fake_goroutine(GR_WAITING);
     uint64_t running = fake_goroutine(GR_RUNNING);
-    struct fake_call *call = fake_start("GET", "/debug/pprof/goroutine?debug=2", NULL);
-    fake_run();
-    assert_true(call->replied);
-    assert_int_equal(call->call.reply.status, 200);
-    assert_string_equal(call->body, "goroutine 1 [waiting]:\nloop(...)\n\ta.c:12 +0x4\n"
-                                    "0x2000(...)\n\t?\n\n"
-                                    "goroutine 2 [running]:\n\n");
-    fake_finish(call, true);
+    /* As Go's, from 2 on. */
+    const char *const targets[] = {"/debug/pprof/goroutine?debug=2",
+                                   "/debug/pprof/goroutine?debug=3"};
+    for (size_t i = 0; i < 2; i++) {
+        struct fake_call *call = fake_start("GET", targets[i], NULL);
+        fake_run();
+        assert_true(call->replied);
+        assert_int_equal(call->call.reply.status, 200);
+        assert_string_equal(call->body, "goroutine 1 [waiting]:\nloop(...)\n\ta.c:12 +0x4\n"
+                                        "0x2000(...)\n\t?\n\n"
+                                        "goroutine 2 [running]:\n\n");
+        fake_finish(call, true);
+    }
     assert_int_equal(fake_holds(running), 0);
     assert_int_equal(fake_holds(1), 0);
 }
