@@ -24,11 +24,13 @@
 #include "id_chain.h"
 
 #define BLOCK_SLOTS    256u
-#define BLOCKS_MAX     65536u /* 16.7 million slots */
+#define BLOCKS_MAX     65536u
 #define BUCKETS        65536u
 #define LOCAL_FREE_MAX 128u
 #define REFILL         32u
 #define WARM_SLOTS     1024u /* free slots that keep the pages of their stacks */
+
+_Static_assert(BLOCKS_MAX *BLOCK_SLOTS == GR_GOROUTINES_MAX, "as many as there are slots");
 
 static struct gr_g *block[BLOCKS_MAX];
 static uint32_t block_count;           /* block_lock */
@@ -118,9 +120,9 @@ static uint64_t live_max;
 
 void gri_registry_init(uint64_t max_goroutines)
 {
-    uint64_t most = (uint64_t)BLOCKS_MAX * BLOCK_SLOTS;
-
-    live_max = max_goroutines == 0 ? 10000000 : max_goroutines < most ? max_goroutines : most;
+    live_max = max_goroutines == 0                  ? 10000000
+               : max_goroutines < GR_GOROUTINES_MAX ? max_goroutines
+                                                    : GR_GOROUTINES_MAX;
 }
 
 uint64_t gri_registry_max(void)

@@ -69,7 +69,7 @@ static const struct option options[] = {
     {"token-file", KIND_STRING, AT(token_file), 0, 0, 0},
     {"config", KIND_STRING, AT(config_file), 0, 0, 0},
     {"procs", KIND_NUMBER, AT(procs), 0, 1, GR_PROCS_MAX},
-    {"max-goroutines", KIND_NUMBER, AT(max_goroutines), 0, 1, 1000000000},
+    {"max-goroutines", KIND_NUMBER, AT(max_goroutines), 0, 1, GR_GOROUTINES_MAX},
     {"drain-seconds", KIND_NUMBER, AT(drain_seconds), 0, 0, 86400},
     {"time-slice-us", KIND_NUMBER, AT(time_slice_us), 0, GR_TIME_SLICE_US_MIN,
      GR_TIME_SLICE_US_MAX},

@@ -34,6 +34,7 @@ enum gr_stack_guard {
 };
 
 #define GR_PROCS_MAX 1024
+#define GR_GOROUTINES_MAX    16777216 /* that live at once */
 #define GR_TIME_SLICE_US_MIN 100
 #define GR_TIME_SLICE_US_MAX 10000000
 #define GR_HOLDS_MAX 4095 /* claims on one goroutine at a time */
@@ -45,7 +46,7 @@ struct gr_options {
     bool async_preempt_off;  /* no signals: cooperative stops only */
     bool nice_off;           /* workers keep the process's nice value instead of +5 */
     uint32_t time_slice_us;  /* 0: 10,000 */
-    uint64_t max_goroutines; /* 0: 10,000,000 */
+    uint64_t max_goroutines; /* 0: 10,000,000; GR_GOROUTINES_MAX at most */
     enum gr_stack_guard stack_guard;
     uint32_t fold_after_ms;  /* a wait so long counts as long: unused stack memory goes back then. 0: 1,000 */
     const char *crash_dir; /* where crash reports go besides stderr; NULL: stderr alone; copied */

@@ -38,9 +38,11 @@ static void flags_take_their_value_in_both_forms(void **state)
 {
     char err[512] = "";
     assert_int_equal(PARSE("--procs", "3", "--drain-seconds=7", "--listen", "a:1", "--listen=b:2",
-                           "--async-preempt=off", "--nice=off", "--no-auth", "--unix-mode", "0660"),
+                           "--async-preempt=off", "--nice=off", "--no-auth", "--unix-mode", "0660",
+                           "--max-goroutines=16777216"),
                      0);
     assert_int_equal(config.procs, 3);
+    assert_int_equal(config.max_goroutines, 16777216);
     assert_int_equal(config.drain_seconds, 7);
     assert_int_equal(config.listen_count, 2);
     assert_string_equal(config.listen[1], "b:2");
@@ -82,6 +84,7 @@ static void wrong_flags_are_named(void **state)
         {{"graspd", "--procs=1.5", NULL}, "--procs must be a number"},
         {{"graspd", "--procs=-1", NULL}, "--procs must be a number"},
         {{"graspd", "--procs=9999", NULL}, "to 1024"},
+        {{"graspd", "--max-goroutines=16777217", NULL}, "to 16777216"},
         {{"graspd", "--async-preempt=maybe", NULL}, "on or off"},
         {{"graspd", "--no-auth=yes", NULL}, "takes no value"},
         {{"graspd", "--unix-mode=0666", NULL}, "octal mode"},
