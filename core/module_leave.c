@@ -77,6 +77,8 @@ int gr_module_unload(const char *name, char *err, size_t err_bytes)
     uint64_t live = 0;
     int result;
 
+    if (!err)
+        err_bytes = 0;
     if (err_bytes)
         err[0] = 0;
     pthread_mutex_lock(&gri_load_lock);

@@ -109,6 +109,7 @@ static void an_idle_module_is_unmapped_and_may_come_again(void **state)
         assert_string_equal(dead.entry, "which");
     }
     assert_int_equal(gr_module_unload("swap", err, sizeof err), -ENOENT);
+    assert_int_equal(gr_module_unload("swap", NULL, sizeof err), -ENOENT);
 }
 
 static void a_module_with_a_goroutine_is_busy(void **state)
