@@ -128,8 +128,8 @@ static void text_piece(struct api_call *call)
         json_decref(member);
     }
     call->reply.more = !err && call->reply.body.size >= PIECE_BYTES && !call->reply.body.failed;
-    if (err && first && !call->reply.body.size)
-        api_saved_problem(call, err);
+    if (err && first)
+        api_saved_problem(call, err); /* whatever was made of it: nothing was sent */
     else if (err)
         api_reply_cut(call);
 }
