@@ -48,11 +48,19 @@ static void drop_queue(struct srv_conn *conn)
     }
 }
 
+/* To HTTP/1.0 a stream ends with its connection: only a reset tells that one was cut, which a Unix socket can't have. */
+static bool has_to_reset(const struct srv_conn *conn)
+{
+    const struct srv_exchange *x = conn->first;
+    return conn->peer.tcp && x && x->http10 && x->headers_sent;
+}
+
 void srv_conn_close(struct srv_conn *conn)
 {
     if (conn->closing)
         return;
     conn->closing = true;
+    bool reset = has_to_reset(conn);
     *conn->link = conn->next;
     if (conn->next)
         conn->next->link = conn->link;
@@ -60,7 +68,8 @@ void srv_conn_close(struct srv_conn *conn)
     conn->server->tcp_count -= conn->peer.tcp;
     drop_queue(conn);
     srv_conn_gdb_end(conn);
-    uv_close(&conn->uv.handle, on_closed);
+    if (!reset || uv_tcp_close_reset(&conn->uv.tcp, on_closed))
+        uv_close(&conn->uv.handle, on_closed);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)

@@ -3,11 +3,12 @@
 import http.client
 import os
 import resource
+import socket
 import stat
 import subprocess
 import threading
 
-from harness import Daemon, counts, gdb_program, main, until
+from harness import HANG_SECONDS, Daemon, counts, gdb_program, main, until
 
 CROWD = 10000
 
@@ -93,18 +94,30 @@ def without_a_state_directory_it_says_what_to_do():
 
 
 def a_file_that_lost_its_end_is_seen_to_be_cut():
-    """Its length is not told beforehand: only the missing last chunk says that there was more."""
-    with daemon_with_state() as daemon:
+    """Its length is not told beforehand: only the missing last chunk, or a reset, says that there was more."""
+    with daemon_with_state("--listen", "127.0.0.1:0", "--no-auth") as daemon:
         client = daemon.client()
         client.spawn("deadlock", "channel")
         saved = client.want(201, "POST", "/v1/snapshots", {"all": True}).json
         name, = state_of(daemon)
         os.truncate(os.path.join(daemon.path("state"), name), saved["bytes"] - 1)
+        target = f"/v1/snapshots/{saved['id']}?format=core"
         try:
-            answer = daemon.client().ask("GET", f"/v1/snapshots/{saved['id']}?format=core")
+            answer = daemon.client().ask("GET", target)
+            raise AssertionError(f"{len(answer.body)} bytes looked whole")
         except http.client.IncompleteRead:
-            return
-        raise AssertionError(f"{len(answer.body)} bytes looked whole")
+            pass
+        # HTTP/1.0 has no chunks.
+        host, port = daemon.places["listen"].rsplit(":", 1)
+        with socket.create_connection((host, int(port)), HANG_SECONDS) as old:
+            old.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            got = b""
+            try:
+                while piece := old.recv(65536):
+                    got += piece
+                raise AssertionError(f"{got[:1000]} looked whole")
+            except ConnectionResetError:
+                assert got.startswith(b"HTTP/1.1 200 "), got[:1000]
 
 
 def ten_thousand_are_one_cut_and_others_are_answered_meanwhile():
