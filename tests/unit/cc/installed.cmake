@@ -38,4 +38,15 @@ endforeach()
 if(NOT EXISTS ${WORK}/moved/share/gdb/auto-load${WORK}/first/${LIBDIR}/libgrasp.so.1-gdb.py)
     message(FATAL_ERROR "gdb's script is not where gdb looks")
 endif()
+
+# The same for a prefix that is given from the working directory, and for one below DESTDIR.
+run(${CMAKE_COMMAND} -E chdir ${WORK}
+    ${CMAKE_COMMAND} -DCMAKE_INSTALL_PREFIX=near -P ${BUILD}/tools/cmake_install.cmake)
+run(${CMAKE_COMMAND} -E env DESTDIR=${WORK}/root
+    ${CMAKE_COMMAND} -DCMAKE_INSTALL_PREFIX=/usr -P ${BUILD}/tools/cmake_install.cmake)
+foreach(script near/share/gdb/auto-load${WORK}/near/${LIBDIR} root/usr/share/gdb/auto-load/usr/${LIBDIR})
+    if(NOT EXISTS ${WORK}/${script}/libgrasp.so.1-gdb.py)
+        message(FATAL_ERROR "gdb's script is not in ${script}")
+    endif()
+endforeach()
 file(REMOVE_RECURSE ${WORK})
