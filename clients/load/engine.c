@@ -295,8 +295,7 @@ static uint64_t part(uint64_t n, unsigned i, unsigned of)
     return n / of + (i < n % of);
 }
 
-static int prepare(struct worker *worker, const struct load_plan *plan, unsigned i,
-                   uint64_t start_ns)
+static int prepare(struct worker *worker, const struct load_plan *plan, unsigned i)
 {
     worker->plan = plan;
     worker->due_fd = -1;
@@ -308,16 +307,20 @@ static int prepare(struct worker *worker, const struct load_plan *plan, unsigned
     worker->share = 1.0 / plan->threads;
     worker->quota = plan->requests ? part(plan->requests, i, plan->threads) : UINT64_MAX;
     worker->random = (plan->seed + i + 1) * UINT64_C(0x9e3779b97f4a7c15);
-    worker->start_ns = start_ns;
-    worker->end_ns = plan->seconds > 0 ? start_ns + (uint64_t)(plan->seconds * 1e9) : UINT64_MAX;
-    /* Threads begin one after the other within one period, so that they do not send in step. */
-    worker->next_due_ns = start_ns;
-    if (plan->ramp_count)
-        worker->next_due_ns = load_plan_next(plan, 1.0 / (i + 1), start_ns, start_ns);
     if (!worker->conns || !worker->stats)
         return -ENOMEM;
     int result = resolve(plan, &worker->address);
     return result ? result : worker_open(worker);
+}
+
+/* Threads begin one after the other within one period, so that they do not send in step. */
+static void schedule(struct worker *worker, unsigned i, uint64_t start_ns)
+{
+    const struct load_plan *plan = worker->plan;
+    worker->start_ns = start_ns;
+    worker->end_ns = plan->seconds > 0 ? start_ns + (uint64_t)(plan->seconds * 1e9) : UINT64_MAX;
+    worker->next_due_ns =
+        plan->ramp_count ? load_plan_next(plan, 1.0 / (i + 1), start_ns, start_ns) : start_ns;
 }
 
 static void progress_line(const struct load_plan *plan, struct load_live *live, uint64_t start_ns,
@@ -367,17 +370,19 @@ int load_run(const struct load_plan *plan, struct load_stats *stats, struct load
 {
     struct worker *workers = calloc(plan->threads, sizeof *workers);
     pthread_t *threads = calloc(plan->threads, sizeof *threads);
-    uint64_t start_ns = load_now_ns();
     unsigned prepared = 0, started = 0;
     int result = workers && threads ? 0 : -ENOMEM;
     /* All before the first begins, whose connections could take the others' descriptors. */
     while (prepared < plan->threads && !result) {
         workers[prepared].live = live;
         workers[prepared].stop = stop;
-        result = prepare(&workers[prepared], plan, prepared, start_ns);
+        result = prepare(&workers[prepared], plan, prepared);
         prepared++;
     }
+    /* What the preparation took is nobody's lateness. */
+    uint64_t start_ns = load_now_ns();
     while (started < plan->threads && !result) {
+        schedule(&workers[started], started, start_ns);
         result = -pthread_create(&threads[started], NULL, worker_main, &workers[started]);
         started += !result;
     }
