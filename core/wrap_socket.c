@@ -322,8 +322,11 @@ static int wrap_accept(int fd, struct sockaddr *address, socklen_t *bytes)
     return wrap_accept4(fd, address, bytes, 0);
 }
 
-/* A connection is under way on a socket made non-blocking for it: its outcome. */
-static long await_connection(struct gr_g *g, int fd)
+/*
+ * A connection is under way on a socket made non-blocking for it: its outcome. If its time-out comes first it goes on, and
+ * `under_way` is what the kernel says then: -EINPROGRESS, or -EALREADY of one that began in a call before.
+ */
+static long await_connection(struct gr_g *g, int fd, long under_way)
 {
     int error = 0;
     socklen_t bytes = sizeof error;
@@ -333,7 +336,7 @@ static long await_connection(struct gr_g *g, int fd)
         return -ECANCELED;
     result = gri_poll_wait(fd, POLLOUT, gri_wrap_socket_deadline(fd, SO_SNDTIMEO));
     if (result < 0)
-        return result == -ETIMEDOUT ? -EINPROGRESS : result; /* as the kernel has it; it goes on */
+        return result == -ETIMEDOUT ? under_way : result;
     result = GRI_RAW(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, (long)&error, (long)&bytes);
     return result < 0 ? result : -error;
 }
@@ -354,8 +357,8 @@ static int wrap_connect(int fd, const struct sockaddr *address, socklen_t bytes)
     result = GRI_RAW(SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);
     if (result == 0) {
         result = GRI_RAW(SYS_connect, fd, (long)address, bytes);
-        if (result == -EINPROGRESS)
-            result = await_connection(g, fd);
+        if (result == -EINPROGRESS || result == -EALREADY)
+            result = await_connection(g, fd, result);
         GRI_RAW(SYS_fcntl, fd, F_SETFL, flags);
     }
     return (int)gri_wrap_result(result);

@@ -144,6 +144,10 @@ static int connect_timeout(const char *args)
     fd[4] = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(setsockopt(fd[4], SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0);
     CHECK(connect(fd[4], (struct sockaddr *)&at, sizeof at) == -1 && errno == EINPROGRESS);
+    /* A second call waits, too. */
+    uint64_t before = now_ns();
+    CHECK(connect(fd[4], (struct sockaddr *)&at, sizeof at) == -1 && errno == EALREADY);
+    CHECK(now_ns() - before >= 20000000);
     for (int i = 0; i < 5; i++)
         close(fd[i]);
     close(listener);
