@@ -25,6 +25,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <link.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -243,12 +244,20 @@ struct gri_module *gri_module_constructing(void)
                : NULL;
 }
 
+/* Its constructors call libc's own sigaction, which would give them the runtime's signals: these are put back. */
 static void construct(struct gri_module *module, const char *spelt)
 {
+    static const int ours[] = GRI_OWN_SIGNALS;
+    struct sigaction before[sizeof ours / sizeof ours[0]];
+
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        sigaction(ours[i], NULL, &before[i]);
     constructed = module;
     atomic_store_explicit(&constructor, (uint64_t)pthread_self(), memory_order_relaxed);
     module->handle = dlopen(spelt, RTLD_NOW | RTLD_LOCAL);
     atomic_store_explicit(&constructor, 0, memory_order_relaxed);
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        sigaction(ours[i], &before[i], NULL);
 }
 
 static int map_and_adopt(struct gri_module *module, const struct gri_elf *elf, char *err)

@@ -35,6 +35,9 @@ struct gri_wrap {
 /* clang-format off */
 #define GRI_WRAP(name_)         {#name_, (void (*)(void))wrap_##name_}
 #define GRI_WRAP_AS(name_, fn_) {#name_, (void (*)(void))wrap_##fn_}
+
+/* No module may handle these: they are the runtime's. */
+#define GRI_OWN_SIGNALS {SIGURG, SIGPROF, SIGSEGV, SIGBUS}
 /* clang-format on */
 
 /* Puts those handlers behind ours that are code of modules and were installed when imports were still libc's. */

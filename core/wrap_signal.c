@@ -68,7 +68,13 @@ static void on_signal(int number, siginfo_t *info, void *context)
 
 static bool is_reserved(int number)
 {
-    return number == SIGURG || number == SIGPROF || number == SIGSEGV || number == SIGBUS;
+    static const int own[] = GRI_OWN_SIGNALS;
+
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (number == own[i])
+            return true;
+    }
+    return false;
 }
 
 /* What the kernel says is installed, with the module's handler in place of ours. */
@@ -114,7 +120,7 @@ void gri_wrap_adopt_handlers(void)
     struct sigaction action;
 
     for (int number = 1; number < NSIG; number++) {
-        if (sigaction(number, NULL, &action) != 0 ||
+        if (is_reserved(number) || sigaction(number, NULL, &action) != 0 ||
             !gr_text_version((uint64_t)(uintptr_t)action.sa_sigaction))
             continue;
         put_behind(number, &action);

@@ -108,6 +108,7 @@ static void on_usr2(int number)
 __attribute__((constructor)) static void install(void)
 {
     signal(SIGUSR2, on_usr2);
+    signal(SIGURG, on_usr2); /* the runtime's, which it gets back */
 }
 
 static int work(const char *args)
@@ -120,7 +121,9 @@ static int work(const char *args)
         return 1;
     if (handler_at < here && here - handler_at < 192 * 1024)
         return 2;
-    return sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler == on_usr2 ? 0 : 3;
+    if (sigaction(SIGUSR2, NULL, &now) != 0 || now.sa_handler != on_usr2)
+        return 3;
+    return sigaction(SIGURG, NULL, &now) == 0 && now.sa_handler != on_usr2 ? 0 : 4;
 }
 #endif
 
