@@ -97,11 +97,10 @@ int gr_serve(const struct gr_serve_opts *opts, char *err, size_t err_bytes)
     if (!result)
         result = srv_start(server, err, err_bytes);
     if (!result) {
-        /* The server is the loop thread's from here on. */
         remove_at_exit(&server->config);
         if (err_bytes)
             err[0] = 0;
-        return 0;
+        return 0; /* the server is the loop thread's from here on */
     }
 fail:
     atomic_store_explicit(&served, 0, memory_order_relaxed);

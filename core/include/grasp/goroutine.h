@@ -7,8 +7,8 @@
  *
  * All functions return 0 or a negative errno unless they say otherwise. "From a goroutine": the function may
  * park the caller, or is about it; called from another thread it returns -EPERM unless it says otherwise. "From
- * any thread" includes goroutines. None is for signal handlers. Each call is a safe-point of the goroutine that
- * makes it. -ECANCELED: the caller was asked to end (docs/caveats.md, "Cancellation").
+ * any thread" includes goroutines. None is for signal handlers. A call is a safe-point of the goroutine that
+ * makes it, outside no-preempt sections. -ECANCELED: the caller was asked to end (docs/caveats.md, "Cancellation").
  */
 #ifndef GRASP_GOROUTINE_H
 #define GRASP_GOROUTINE_H
