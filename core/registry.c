@@ -30,7 +30,7 @@
 #define REFILL         32u
 #define WARM_SLOTS     1024u /* free slots that keep the pages of their stacks */
 
-_Static_assert(BLOCKS_MAX *BLOCK_SLOTS == GR_GOROUTINES_MAX, "as many as there are slots");
+_Static_assert(GR_GOROUTINES_MAX == BLOCKS_MAX * BLOCK_SLOTS, "as many as there are slots");
 
 static struct gr_g *block[BLOCKS_MAX];
 static uint32_t block_count;           /* block_lock */

@@ -266,7 +266,7 @@ static void who_wakes_is_not_put_behind_a_crowd_that_computes(void **state)
 
 static struct gr_chan *baton;
 static _Atomic(uint64_t) given_at, taken_at; /* in slices */
-static atomic_uint mover_done, taker_done;
+static atomic_uint mover_done, taker_done, taker_stopped;
 
 static uint64_t slices_so_far(void)
 {
@@ -276,11 +276,22 @@ static uint64_t slices_so_far(void)
     return stats.preempts_sync + stats.preempts_async;
 }
 
+static uint64_t own_stops(void)
+{
+    struct gr_info info;
+
+    CHECK(gr_info(gr_id(), &info) == 0);
+    return info.preempts_sync + info.preempts_async;
+}
+
 static void take_baton(void *arg)
 {
+    uint64_t before = own_stops();
+
     (void)arg;
     CHECK(gr_chan_recv(baton, NULL) == 0);
     atomic_store(&taken_at, slices_so_far());
+    atomic_store(&taker_stopped, own_stops() > before);
     atomic_store(&taker_done, 1);
 }
 
@@ -305,12 +316,13 @@ static void give_baton_and_processor(void *arg)
     atomic_store(&mover_done, 1);
 }
 
-static void who_wakes_on_a_processor_that_goes_is_not_put_behind_the_crowd(void **state)
+/* After how many slices the taker ran. */
+static uint64_t pass_baton(void)
 {
-    uint64_t taker, slices;
+    uint64_t taker;
 
-    (void)state;
-    assert_int_equal(gr_set_time_slice_us(HOG_SLICE), 0);
+    atomic_store(&mover_done, 0);
+    atomic_store(&taker_done, 0);
     assert_int_equal(gr_set_procs(2), 0);
     baton = gr_chan_create(0, 0);
     taker = gr_go(take_baton, NULL);
@@ -319,14 +331,29 @@ static void who_wakes_on_a_processor_that_goes_is_not_put_behind_the_crowd(void 
         spinner_start(&hogs[i]);
     assert_int_not_equal(gr_go(give_baton_and_processor, NULL), 0);
     eventually(word_is_set, &taker_done, "the taker has it");
-    slices = atomic_load(&taken_at) - atomic_load(&given_at);
-    print_message("the taker ran after %llu slices\n", (unsigned long long)slices);
-    assert_true(slices < HOGS / 4);
     eventually(word_is_set, &mover_done, "the mover goes on");
     for (unsigned i = 0; i < HOGS; i++)
         atomic_store(&hogs[i].stop, 1);
     eventually_alone(0);
     gr_chan_destroy(baton);
+    return atomic_load(&taken_at) - atomic_load(&given_at);
+}
+
+static void who_wakes_on_a_processor_that_goes_is_not_put_behind_the_crowd(void **state)
+{
+    uint64_t slices;
+    int tries = 0;
+
+    (void)state;
+    assert_int_equal(gr_set_time_slice_us(HOG_SLICE), 0);
+    /* On a busy machine the taker's own slice may be over before it has looked: then it is behind the crowd by right. */
+    do {
+        slices = pass_baton();
+        assert_true(++tries < 20);
+    } while (atomic_load(&taker_stopped));
+    print_message("the taker ran after %llu slices, in try %d\n", (unsigned long long)slices,
+                  tries);
+    assert_true(slices < HOGS / 4);
     expect_no_faults();
     assert_int_equal(gr_set_time_slice_us(10000), 0);
 }
