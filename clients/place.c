@@ -49,20 +49,23 @@ static int set_token(struct http_place *place, const char *token, const char *fr
 /* The last word of the first line that has any: a bare token, or graspd's "NAME SCOPES TOKEN". A '#' begins a comment, as there. */
 static int read_token(struct http_place *place, const char *path, char *err, size_t err_bytes)
 {
-    char line[1024] = "", from[PATH_MAX + 32], *last = NULL, *rest;
+    char from[PATH_MAX + 32], *line = NULL, *last = NULL, *rest;
+    size_t room = 0;
     FILE *file = fopen(path, "re");
     if (!file) {
         snprintf(err, err_bytes, "token file %s: %s", path, strerror(errno));
         return -EINVAL;
     }
-    while (!last && fgets(line, sizeof line, file)) {
+    while (!last && getline(&line, &room, file) >= 0) {
         line[strcspn(line, "#\r\n")] = 0;
         for (char *word = strtok_r(line, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest))
             last = word;
     }
     fclose(file);
     snprintf(from, sizeof from, "what stands in %s", path);
-    return set_token(place, last ? last : "", from, err, err_bytes);
+    int result = set_token(place, last ? last : "", from, err, err_bytes);
+    free(line);
+    return result;
 }
 
 /* The dashboard's URL carries its token behind #token=, so that it can be pasted here. */

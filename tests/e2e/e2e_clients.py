@@ -84,7 +84,7 @@ def python_finds_the_daemon_and_its_token():
         with open(daemon.path("token"), encoding="utf-8") as file:
             token = file.read().split()[-1]
         with open(daemon.path("commented"), "w", encoding="utf-8") as file:
-            file.write(f"  # ours\nbob read {token} # until May\n")
+            file.write(f"  # ours, {2000 * 'x'}\nbob read {token} # until May\n")
         url = "http://" + daemon.places["listen"]
         before = dict(os.environ)
         try:

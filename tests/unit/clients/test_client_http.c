@@ -137,16 +137,21 @@ static void a_request_has_one_host_and_the_token_only_if_there_is_one(void **sta
 /* As graspd reads it: a line may end in a comment, and may be nothing else. */
 static void the_first_token_of_a_file_is_found_among_its_comments(void **state)
 {
-    static const struct {
+    static char long_comment[2048];
+    const struct {
         const char *text, *token;
     } rows[] = {{"abc\n", "abc"},
                 {"# who\n\n  # and why\nbob read abc\n", "abc"},
                 {"bob read abc # until May\nann read def\n", "abc"},
-                {"abc#until May", "abc"}};
+                {"abc#until May", "abc"},
+                {long_comment, "abc"}};
     char path[] = "/tmp/grasp-token-XXXXXX";
     int fd = mkstemp(path);
     (void)state;
     assert_true(fd >= 0);
+    memset(long_comment, 'x', 2000);
+    long_comment[0] = '#';
+    strcpy(long_comment + 2000, "\nabc\n");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct http_place place;
         struct place_flags flags = {.url = "http://localhost:1", .token_file = path};
